@@ -1,0 +1,1 @@
+"""Historical usage, out of legacy systems, into Open Spanner's meaning: imported once, explained."""

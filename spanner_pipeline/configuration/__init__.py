@@ -1,0 +1,1 @@
+"""The YAML of a data root: read strictly, every mistake with its file and line."""

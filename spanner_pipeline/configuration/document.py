@@ -1,0 +1,120 @@
+"""A YAML file with the line of every key.
+
+All scalars stay text, so that YAML never turns `1.10` into a float, `NO` into false or a date into
+an object; the models that read a document decide what a text means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from spanner_pipeline.errors import ConfigurationError, Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One parsed YAML file: its data, and where each key stands."""
+
+    file: str
+    data: Any
+    lines: dict[KeyPath, int]
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """A problem at `path`, or at the nearest key above it that the file has."""
+        known = path
+        while known not in self.lines and known:
+            known = known[:-1]
+        return Problem(self.file, self.lines.get(known, 1), dotted(path), message)
+
+    def read_as(self, model: type[Model]) -> Model:
+        """Read the document as a model.
+
+        Raises:
+            ConfigurationError: With all mistakes, each at its line.
+        """
+        try:
+            return model.model_validate(self.data)
+        except ValidationError as error:
+            problems = [self._explain(detail) for detail in error.errors()]
+            raise ConfigurationError(list(dict.fromkeys(problems))) from None
+
+    def _explain(self, detail: Any) -> Problem:
+        path = tuple(detail["loc"])
+        kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
+        if kind == "missing":
+            message = "is missing. Add it."
+        elif kind == "extra_forbidden":
+            message = "is not a known key. Remove it or correct its spelling."
+        elif kind.startswith("model") or kind.endswith("_type"):
+            message = f"{message}; found {detail['input']!r}"
+        elif "input" in detail and not isinstance(detail["input"], dict | list):
+            message = f"{message} (found {detail['input']!r})"
+        return self.problem(path, message)
+
+
+def dotted(path: KeyPath) -> str:
+    """Spell a key path as a person would: `usage[0].quantity`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def read_document(path: Path, file: str) -> Document:
+    """Read one YAML file; `file` is how messages name it.
+
+    Raises:
+        ConfigurationError: When it is not valid YAML, or a key stands twice.
+    """
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        what = getattr(error, "problem", None) or str(error)
+        raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {what}")]) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError([Problem(file, 1, "", "not UTF-8. Save it as UTF-8.")]) from None
+    lines: dict[KeyPath, int] = {(): 1}
+    problems: list[Problem] = []
+    data = _build(node, (), lines, problems, file)
+    if problems:
+        raise ConfigurationError(problems)
+    return Document(file, data, lines)
+
+
+def _build(
+    node: yaml.Node | None,
+    path: KeyPath,
+    lines: dict[KeyPath, int],
+    problems: list[Problem],
+    file: str,
+) -> Any:
+    if node is None:
+        return {}
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        mapping: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            line = key_node.start_mark.line + 1
+            if key in mapping:
+                problems.append(Problem(file, line, dotted((*path, key)), "stands twice."))
+            lines[(*path, key)] = line
+            mapping[key] = _build(value_node, (*path, key), lines, problems, file)
+        return mapping
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _build(item, (*path, index), lines, problems, file)
+            for index, item in enumerate(node.value)
+        ]
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    return None if plain and node.value in ("", "~", "null") else node.value

@@ -1,0 +1,319 @@
+"""The YAML of a source: where its files are, how to read them, what their rows mean.
+
+Belongs here: the declaration and its checks. Not here: reading files (`sources`) or comparing
+totals (`reconciliation`).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from spanner_pipeline.configuration.values import (
+    SOURCE_FILE,
+    Filter,
+    IdentityPart,
+    Quantity,
+    Strict,
+    Timestamp,
+    Value,
+    known_zone,
+    percentage,
+)
+
+Share = Annotated[Decimal, BeforeValidator(percentage)]
+Grain = Literal["day", "month", "year", "whole"]
+
+WHOLE = "whole"
+"""The only partition of a source that is delivered in one piece."""
+
+PLACEHOLDERS = {
+    "day": {"year", "month", "day"},
+    "month": {"year", "month"},
+    "year": {"year"},
+    "whole": set(),
+}
+
+
+class Format(Strict):
+    """How the bytes of a file become rows of texts."""
+
+    family: Literal["delimited", "json_lines", "access_log", "parquet"]
+    columns: tuple[str, ...] = ()
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', max_length=1)
+    encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
+    layout: Literal["combined", "common"] = "combined"
+    nulls: tuple[str, ...] = ("",)
+
+
+class Partitions(Strict):
+    """How deliveries are cut. `from` is inclusive, `to` exclusive; without `to`, until today."""
+
+    grain: Grain
+    from_: date | None = Field(default=None, alias="from")
+    to: date | None = None
+
+    @field_validator("from_", "to", mode="before")
+    @classmethod
+    def _whole_date(cls, given: Any) -> Any:
+        return complete_date(given) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Partitions:
+        if self.grain == WHOLE:
+            if self.from_ or self.to:
+                raise ValueError("grain `whole` has one partition; remove `from` and `to`.")
+        elif self.from_ is None:
+            raise ValueError("needs `from`, the first period that was delivered.")
+        elif self.to is not None and self.to <= self.from_:
+            raise ValueError("`to` is exclusive and must be after `from`.")
+        elif (self.grain == "month" and self.from_.day != 1) or (
+            self.grain == "year" and (self.from_.month, self.from_.day) != (1, 1)
+        ):
+            raise ValueError(f"`from` must be the first day of a {self.grain}.")
+        return self
+
+
+def complete_date(text: str) -> str:
+    """Complete `2013` and `2013-02` to the first day of that period."""
+    if re.fullmatch(r"\d{4}", text):
+        return f"{text}-01-01"
+    return f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
+
+
+class Identity(Strict):
+    """What makes a row itself: its own id, several columns together, or content and occurrence."""
+
+    native: IdentityPart | None = None
+    composite: tuple[IdentityPart, ...] = ()
+    multiset: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        return {"multiset": True} if given == "multiset" else given
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Identity:
+        if (self.native is not None) + bool(self.composite) + self.multiset != 1:
+            raise ValueError("needs exactly one of native, composite and multiset.")
+        return self
+
+    @property
+    def parts(self) -> tuple[IdentityPart, ...]:
+        """The declared parts; none for a multiset."""
+        return (self.native,) if self.native else self.composite
+
+
+class Corrections(Strict):
+    """That a later delivery may correct a row: the higher `revision` wins."""
+
+    revision: IdentityPart
+
+    @field_validator("revision")
+    @classmethod
+    def _ordered(cls, revision: IdentityPart) -> IdentityPart:
+        if revision.type == "text":
+            raise ValueError("needs `type: number` or `type: time`; texts have no order to trust.")
+        return revision
+
+
+class Scope(Strict):
+    """Which time is migrated: events outside [from, to) are out of scope, and counted."""
+
+    from_: datetime | None = Field(default=None, alias="from")
+    to: datetime | None = None
+
+    @field_validator("from_", "to", mode="before")
+    @classmethod
+    def _instant(cls, given: Any) -> Any:
+        return complete_date(given) if isinstance(given, str) else given
+
+    @field_validator("from_", "to")
+    @classmethod
+    def _in_utc(cls, moment: datetime | None) -> datetime | None:
+        if moment is None or moment.tzinfo is None:
+            return moment
+        return moment.astimezone(UTC)
+
+
+class Usage(Strict):
+    """What one row means to one meter."""
+
+    meter: str
+    part: str | None = None
+    subject: Value
+    quantity: Quantity
+    timestamp: Timestamp
+    dimensions: dict[str, Value] = Field(default_factory=dict)
+    where: dict[str, Filter] = Field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How this usage is told apart within its source."""
+        return f"{self.meter}.{self.part}" if self.part else self.meter
+
+    @property
+    def columns(self) -> list[str]:
+        """The source columns that this usage reads."""
+        values = [self.subject, self.quantity, self.timestamp, *self.dimensions.values()]
+        return [*(name for value in values for name in value.columns), *self.where]
+
+
+class Period(Strict):
+    """The period an old total covers: [start, end) on the clock of `zone`."""
+
+    column: str
+    format: str = "%Y-%m"
+    grain: Literal["day", "month", "year"]
+    zone: Value
+    from_: date | None = Field(default=None, alias="from")
+    to: date | None = None
+
+    @field_validator("zone", mode="before")
+    @classmethod
+    def _zone_or_column(cls, given: Any) -> Any:
+        return {"constant": given} if isinstance(given, str) else given
+
+    @field_validator("zone")
+    @classmethod
+    def _known(cls, zone: Value) -> Value:
+        known_zone(zone.constant)
+        return zone
+
+    @field_validator("from_", "to", mode="before")
+    @classmethod
+    def _whole_date(cls, given: Any) -> Any:
+        return complete_date(given) if isinstance(given, str) else given
+
+
+class OldQuantity(Quantity):
+    """A quantity on the old bill; `per: day` says that it is a daily mean over the period."""
+
+    per: Literal["period", "day"] = "period"
+
+
+class Tolerance(Strict):
+    """How far an unexplained difference may go: in units (for each day with `per`), or relative."""
+
+    absolute: Decimal = Field(default=Decimal(0), ge=0)
+    relative: Share = Decimal(0)
+    per: Literal["period", "day"] = "period"
+
+
+class BillingTotal(Strict):
+    """What the old system says was used, to be compared with the lake."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
+    description: str = ""
+    meter: str
+    where: dict[str, Filter] = Field(default_factory=dict)
+    subject: Value | None = None
+    period: Period
+    quantity: OldQuantity
+    amount: OldQuantity | None = None
+    currency: str = ""
+    rounded_up_to: tuple[Decimal, ...] = ()
+    tolerance: Tolerance = Tolerance()
+    severity: Literal["error", "warn"] = "error"
+
+    @property
+    def columns(self) -> list[str]:
+        """The source columns that this comparison reads."""
+        values = [v for v in (self.subject, self.quantity, self.amount, self.period.zone) if v]
+        names = [name for value in values for name in value.columns]
+        return [*names, self.period.column, *self.where]
+
+
+class Source(Strict):
+    """A legacy system and how to read it."""
+
+    source: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)
+    description: str = ""
+    owner: str | None = None
+    format: Format
+    files: str
+    partitions: Partitions
+    zone: str | None = None
+    identity: Identity | None = None
+    corrections: Corrections | None = None
+    scope: Scope = Scope()
+    max_rejected: Share | None = None
+    usage: tuple[Usage, ...] = ()
+    billing_totals: tuple[BillingTotal, ...] = ()
+
+    _zone = field_validator("zone")(known_zone)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Source:
+        found = set(re.findall(r"\{(\w*)\}", self.files))
+        expected = PLACEHOLDERS[self.partitions.grain]
+        if found != expected:
+            wanted = ", ".join(f"{{{name}}}" for name in sorted(expected)) or "none"
+            raise ValueError(
+                f"`files` must name the placeholders of grain {self.partitions.grain}: {wanted}."
+            )
+        if self.usage and self.identity is None:
+            raise ValueError("has usage but no `identity`. Say what makes a row itself.")
+        if not self.usage and not self.billing_totals:
+            raise ValueError("has neither `usage` nor `billing_totals`.")
+        if self.billing_totals and self.partitions.grain != WHOLE:
+            raise ValueError("billing totals are read as one; use `partitions: {grain: whole}`.")
+        for usage in self.usage:
+            if not self.zone_of(usage.timestamp) and not usage.timestamp.may_have_offset:
+                raise ValueError(
+                    f"the time format of `{usage.name}` has no offset (%z); declare the `zone`."
+                )
+        names = [usage.name for usage in self.usage]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"two usages feed `{name}`; one row may not have one key twice. "
+                    "Give each its own `part`."
+                )
+        return self
+
+    @property
+    def columns(self) -> list[str]:
+        """All source columns that any declaration reads, in order of first mention."""
+        names = [name for usage in self.usage for name in usage.columns]
+        names += [name for total in self.billing_totals for name in total.columns]
+        if self.identity is not None:
+            names += [name for part in self.identity.parts for name in part.columns]
+        if self.corrections is not None:
+            names += self.corrections.revision.columns
+        return [name for name in dict.fromkeys(names) if name != SOURCE_FILE]
+
+    def zone_of(self, timestamp: Timestamp) -> str | None:
+        """The zone of a naive time: its own, else the source's."""
+        return timestamp.zone or self.zone
+
+    def partition_keys(self, today: date) -> list[str]:
+        """The partitions that exist by `today`, oldest first."""
+        if self.partitions.from_ is None:
+            return [WHOLE]
+        keys = []
+        period, end = self.partitions.from_, self.partitions.to or today
+        while period < end:
+            keys.append(partition_key(self.partitions.grain, period))
+            period = next_period(self.partitions.grain, period)
+        return keys
+
+
+def partition_key(grain: Grain, period: date) -> str:
+    """Spell the partition that starts at `period`: `2013-02-01`, `2013-02` or `2013`."""
+    return period.isoformat()[: {"day": 10, "month": 7, "year": 4, "whole": 10}[grain]]
+
+
+def next_period(grain: Grain, period: date) -> date:
+    """The first day of the period after the one that starts at `period`."""
+    if grain == "day":
+        return date.fromordinal(period.toordinal() + 1)
+    if grain == "month":
+        return date(period.year + period.month // 12, period.month % 12 + 1, 1)
+    return date(period.year + 1, 1, 1)

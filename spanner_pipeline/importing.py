@@ -1,0 +1,205 @@
+"""The import of one partition of one source, through all stages. Knows no orchestrator."""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.errors import TooManyRejectedError
+from spanner_pipeline.lake.ledger import (
+    FileTotals,
+    ImportRecord,
+    Ledger,
+    batch_name,
+    configuration_digest,
+)
+from spanner_pipeline.lake.merge import MergeResult, merge
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.files import SourceFile, find_files
+from spanner_pipeline.staging import REJECTED, Staged, WorkFolder, stage
+
+STAGES = ("extracted", "keyed", "validated", "merged")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class UsageImport:
+    """What one import did for one usage; `unchanged` when the delivery was known already."""
+
+    record: ImportRecord
+    totals: ControlTotals
+    unchanged: bool
+    without_key: int = 0
+
+
+OnStage = Callable[[str, list[UsageImport | Staged], list[SourceFile]], None]
+"""Called when a stage is done for all usages: its name, what is known by then, and the files."""
+
+
+def _ignore(stage: str, done: list[UsageImport | Staged], files: list[SourceFile]) -> None:
+    """The default listener."""
+
+
+def import_partition(
+    root: DataRoot, catalog: Catalog, source: Source, partition: str, on_stage: OnStage = _ignore
+) -> list[UsageImport]:
+    """Import one partition of a source into the lake, for every meter that it feeds.
+
+    A delivery that was imported before under the same configuration is not read again. Stages are
+    done for all usages before the merge begins, so a file that cannot be read changes nothing.
+
+    Args:
+        root: The data root.
+        catalog: Its meters and sources.
+        source: The source.
+        partition: One of its partition keys.
+        on_stage: Told of each stage that is done.
+
+    Returns:
+        What happened, for each usage of the source in the order declared.
+
+    Raises:
+        SourceFileError: When a file cannot be read as declared; the lake is as it was.
+        TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
+            was, the rejected rows are in quarantine.
+    """
+    files = find_files(root, source, partition)
+    batch = batch_name(source, partition, files)
+    done: list[UsageImport | Staged] = []
+    with WorkFolder(root) as work:
+        for index, usage in enumerate(source.usage):
+            meter = catalog.meters[usage.meter]
+            known = Ledger(root).find(batch, usage.name, configuration_digest(source, usage, meter))
+            if known is not None:
+                done.append(UsageImport(known, known.totals.replayed(), unchanged=True))
+                continue
+            folder = work / str(index)
+            folder.mkdir()
+            done.append(stage(source, usage, meter, files, batch, folder))
+        on_stage("extracted", done, files)
+        on_stage("keyed", done, files)
+        for staged in done:
+            if isinstance(staged, Staged):
+                write_rejected(root, source, partition, staged)
+                _refuse_too_many_rejected(source, partition, staged)
+        on_stage("validated", done, files)
+        imports = [
+            usage
+            if isinstance(usage, UsageImport)
+            else _merge(root, source, partition, files, usage)
+            for usage in done
+        ]
+        on_stage("merged", list(imports), files)
+    return imports
+
+
+def quarantine_file(
+    root: DataRoot, source: str, partition: str, usage: str, batch: str, kind: str
+) -> Path:
+    """Where the rejected rows or conflicts (`kind`) of an import are kept, if it has any."""
+    digest = batch.rsplit("/", 1)[-1]
+    name = f"{usage.replace('/', '%2F')}.{digest}.{kind}.parquet"
+    return root.quarantine / source / partition / name
+
+
+def write_rejected(root: DataRoot, source: Source, partition: str, staged: Staged) -> None:
+    """Keep the rejected rows of an import, whole and at once."""
+    parts = staged.parts(REJECTED)
+    if not parts:
+        return
+    usage = staged.usage.name
+    file = quarantine_file(root, source.source, partition, usage, staged.batch, "rejected")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    work = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
+    pl.scan_parquet(parts).sort("source_file", "source_line").sink_parquet(work)
+    os.replace(work, file)
+
+
+def _refuse_too_many_rejected(source: Source, partition: str, staged: Staged) -> None:
+    if source.max_rejected is None:
+        return
+    read = sum(total.rows for total in staged.read.values())
+    rejected = sum(total.rows for total in staged.rejected.values())
+    if rejected > source.max_rejected * read:
+        counts = sorted(staged.reasons.items(), key=lambda item: -item[1])
+        reasons = ", ".join(f"{count} {code}" for code, count in counts)
+        raise TooManyRejectedError(
+            f"{source.source} {partition}: {rejected} of {read} rows were rejected for meter "
+            f"{staged.meter.name}, more than max_rejected {_percent(source.max_rejected)} "
+            f"({reasons}). Nothing was merged. Remedy: look at quarantine/{source.source}/"
+            f"{partition}/, repair the file or the mapping, and import again."
+        )
+
+
+def _percent(share: Decimal) -> str:
+    return f"{(share * 100).normalize():f}%"
+
+
+def _merge(
+    root: DataRoot, source: Source, partition: str, files: list[SourceFile], staged: Staged
+) -> UsageImport:
+    usage: Usage = staged.usage
+    meter: Meter = staged.meter
+    what = f"{source.source} {partition} into {meter.name}"
+
+    def check(result: MergeResult) -> None:
+        for file in files:
+            _totals(file, staged, result).check(f"{file.name} ({what})")
+
+    conflicts = quarantine_file(
+        root, source.source, partition, usage.name, staged.batch, "conflicts"
+    )
+    result = merge(
+        root, staged, conflicts, corrections=source.corrections is not None, before_commit=check
+    )
+    out_of_scope: dict[str, Total] = {}
+    for (_, why), total in staged.out_of_scope.items():
+        out_of_scope[why] = out_of_scope.get(why, Total()) + total
+    record = ImportRecord(
+        source=source.source,
+        usage=usage.name,
+        meter=meter.name,
+        partition=partition,
+        batch=staged.batch,
+        configuration=configuration_digest(source, usage, meter),
+        files=tuple(
+            FileTotals(f.name, f.digest, f.size, _totals(f, staged, result)) for f in files
+        ),
+        out_of_scope=out_of_scope,
+        rejected=dict(staged.reasons),
+        ambiguous_times=staged.ambiguous_times,
+        version_before=result.version_before,
+        version_after=result.version_after,
+        imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
+    Ledger(root).add(record)
+    log.info("%s: %s rows new", what, record.totals.new.rows)
+    return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
+
+
+def _totals(file: SourceFile, staged: Staged, result: MergeResult) -> ControlTotals:
+    outside = Total()
+    for (name, _), total in staged.out_of_scope.items():
+        outside += total if name == file.name else Total()
+    merged = {
+        outcome: result.outcomes.get((file.name, outcome), Total())
+        for outcome in ("new", "present", "corrected", "conflicting")
+    }
+    return ControlTotals(
+        read=staged.read.get(file.name, Total()),
+        **merged,
+        rejected=staged.rejected.get(file.name, Total()),
+        out_of_scope=outside,
+    )

@@ -1,0 +1,52 @@
+"""Idempotency keys: law 2. One row has one key, for ever and everywhere.
+
+A key reads `source:subject:meter:identity`. Each part is percent-encoded (RFC 3986: all but
+letters, digits and `-._~`), so no two identities meet at a separator; the parts of an identity are
+joined by `|`. A multiset's identity is the SHA-256 of the row's fields and which occurrence of that
+content it is. Nothing is truncated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from urllib.parse import quote
+
+PART_SEPARATOR = "|"
+
+
+def idempotency_key(source: str, subject: str, meter: str, identity: Sequence[str]) -> str:
+    """Spell one key; the reference for `key_sql`, which does the same for whole tables."""
+    parts = PART_SEPARATOR.join(quote(part, safe="") for part in identity)
+    return ":".join([*(quote(part, safe="") for part in (source, subject, meter)), parts])
+
+
+def multiset_identity(content: str, occurrence: int) -> tuple[str, str]:
+    """The identity of the `occurrence`-th row (from 1) with this content."""
+    return hashlib.sha256(content.encode()).hexdigest(), str(occurrence)
+
+
+def key_sql(source: str, meter: str, part: str | None, identity: Sequence[str] | None) -> str:
+    """SQL for the key of each row of a table.
+
+    Args:
+        source: The source's name.
+        meter: The meter's name.
+        part: Tells apart two usages of one row in one meter.
+        identity: Columns with the canonical parts; None for a multiset, whose table has `content`.
+    """
+    if identity is None:
+        digest = "sha256(content)"
+        occurrence = f"row_number() OVER (PARTITION BY {digest} ORDER BY source_file, source_line)"
+        pieces = [digest, f"{occurrence}::VARCHAR"]
+    else:
+        pieces = [f'url_encode("{column}")' for column in identity]
+    if part is not None:
+        pieces.append(_literal(quote(part, safe="")))
+    ahead, behind = _literal(quote(source, safe="") + ":"), _literal(f":{quote(meter, safe='')}:")
+    joined = f" || '{PART_SEPARATOR}' || ".join(pieces)
+    return f"{ahead} || url_encode(subject) || {behind} || {joined}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,1 @@
+"""The lake: one Delta table of usage events a meter, partitioned by UTC day."""

@@ -1,0 +1,144 @@
+"""The Delta table of one meter.
+
+Plain Delta, so that any engine reads it; DuckDB reads the files of the current version directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+
+from spanner_pipeline.events import event_columns
+from spanner_pipeline.meters import MAX_PRECISION, Meter
+from spanner_pipeline.root import DataRoot
+
+DAY = "event_date"
+"""The partition column: the UTC day of the event's timestamp."""
+
+_DIMENSION_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "number": pa.decimal128(MAX_PRECISION, 9),
+    "boolean": pa.bool_(),
+}
+_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+
+
+class EventTable:
+    """The events of one meter, at the version that was current when it was opened."""
+
+    def __init__(self, root: DataRoot, meter: Meter) -> None:
+        """Open the table, which may not exist yet."""
+        self.meter = meter
+        self.path: Path = root.lake / "events" / meter.folder
+        try:
+            self._delta: DeltaTable | None = DeltaTable(self.path)
+        except TableNotFoundError:
+            self._delta = None
+
+    @property
+    def version(self) -> int | None:
+        """The Delta version, None before the first import."""
+        return None if self._delta is None else self._delta.version()
+
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the meter's events."""
+        types: dict[str, pa.DataType] = {
+            "timestamp": pa.timestamp("us", "UTC"),
+            "quantity": pa.decimal128(MAX_PRECISION, self.meter.decimals),
+            "revision": pa.int64(),
+            "source_line": pa.int64(),
+            **{d.column: _DIMENSION_TYPES[d.type] for d in self.meter.dimensions},
+        }
+        columns = [(name, types.get(name, pa.string())) for name in event_columns(self.meter)]
+        return pa.schema([*columns, (DAY, pa.date32())])
+
+    def empty(self) -> str:
+        """SQL that selects no events, with the columns and types of the schema."""
+        columns = ", ".join(f'NULL::{_sql(f.type)} AS "{f.name}"' for f in self.schema())
+        return f"SELECT {columns} WHERE false"
+
+    def select(self, where: str = "true") -> str:
+        """SQL that selects the table's events in schema order; a dimension it lacks is null.
+
+        Args:
+            where: A condition on the events, in SQL.
+        """
+        files = [] if self._delta is None else self._delta.file_uris()
+        if self._delta is None or not files:
+            return self.empty()
+        known = {f.name for f in self._delta.schema().fields}
+        columns = ", ".join(
+            f'"{f.name}"' if f.name in known else f'NULL::{_sql(f.type)} AS "{f.name}"'
+            for f in self.schema()
+        )
+        listing = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        return (
+            f"SELECT {columns} FROM read_parquet([{listing}], union_by_name = true, "
+            f"hive_partitioning = true, hive_types = {{'{DAY}': DATE}}) WHERE {where}"
+        )
+
+    def append(self, events: pa.RecordBatchReader, properties: Mapping[str, str]) -> int:
+        """Add events in one commit; see `replace_days` for arguments and errors."""
+        return self._write(events, properties, None)
+
+    def replace_days(
+        self, days: list[str], events: pa.RecordBatchReader, properties: Mapping[str, str]
+    ) -> int:
+        """Replace whole days in one commit.
+
+        Args:
+            days: ISO dates of the days.
+            events: All events of those days from now on.
+            properties: What the commit says about itself.
+
+        Returns:
+            The new version.
+
+        Raises:
+            deltalake.exceptions.CommitFailedError: When another process committed since this
+                table was opened. Nothing has changed then.
+        """
+        listing = ", ".join(f"'{day}'" for day in days)
+        return self._write(events, properties, f"{DAY} IN ({listing})")
+
+    def _write(
+        self, events: pa.RecordBatchReader, properties: Mapping[str, str], predicate: str | None
+    ) -> int:
+        if self._delta is None:
+            self._delta = DeltaTable.create(
+                self.path,
+                schema=self.schema(),
+                mode="ignore",
+                partition_by=[DAY],
+                description=self.meter.description or None,
+            )
+            if self._delta.version() != 0:
+                raise CommitFailedError("another process created the table meanwhile")
+        # No retries by the library: a commit that lost must look at what the winner wrote.
+        commit = CommitProperties(custom_metadata=dict(properties), max_commit_retries=0)
+        evolved = {f.name for f in self._delta.schema().fields} != set(self.schema().names)
+        mode: Any = "append" if predicate is None else "overwrite"
+        write_deltalake(
+            self._delta,
+            events,
+            mode=mode,
+            predicate=predicate,
+            schema_mode="merge" if evolved else None,
+            commit_properties=commit,
+            writer_properties=_WRITER,
+        )
+        return self._delta.version()
+
+
+def _sql(kind: pa.DataType) -> str:
+    if pa.types.is_decimal(kind):
+        return f"DECIMAL({kind.precision}, {kind.scale})"
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ"
+    names = {pa.string(): "VARCHAR", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN"}
+    return "DATE" if kind == pa.date32() else names[kind]

@@ -1,0 +1,92 @@
+"""Why a row is rejected: a closed list, each with its field and what the user can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason to reject a row.
+
+    Attributes:
+        code: What reports and quarantine files say.
+        field: The field of the event at fault.
+        hint: What to do about it.
+    """
+
+    code: str
+    field: str
+    hint: str
+
+
+MALFORMED = Reason(
+    "malformed_row",
+    "row",
+    "The row does not have the declared layout. Repair the line, or fetch the file again.",
+)
+SUBJECT_MISSING = Reason("subject_missing", "subject", "Every event needs a subject.")
+SUBJECT_PATTERN = Reason(
+    "subject_pattern",
+    "subject",
+    "Open Spanner takes 1 to 128 of A-Z a-z 0-9 _ . : - and starts with a letter or digit. "
+    "Use `extract` or `map` in the source.",
+)
+QUANTITY_MISSING = Reason("quantity_missing", "quantity", "The quantity is empty.")
+QUANTITY_NOT_A_NUMBER = Reason(
+    "quantity_not_a_number",
+    "quantity",
+    "Not a plain decimal number. Declare `thousands`, or repair the value.",
+)
+QUANTITY_DOES_NOT_FIT = Reason(
+    "quantity_does_not_fit",
+    "quantity",
+    "More digits than the meter holds (38 in all, `decimals` after the point). "
+    "Raise `decimals` in the meter, or choose a smaller unit.",
+)
+QUANTITY_NOT_POSITIVE = Reason(
+    "quantity_not_positive",
+    "quantity",
+    "Open Spanner takes quantities above 0 only. Filter the rows with `where`, or declare "
+    "`nonpositive: keep` to hold voids and credits in the lake.",
+)
+TIMESTAMP_MISSING = Reason(
+    "timestamp_missing", "timestamp", "The time is empty; it is never taken to be now."
+)
+TIMESTAMP_FORMAT = Reason(
+    "timestamp_format", "timestamp", "The time does not have the declared `format`."
+)
+TIMESTAMP_WITHOUT_ZONE = Reason(
+    "timestamp_without_zone",
+    "timestamp",
+    "The time has no offset and the source declares no `zone` for it.",
+)
+TIMESTAMP_TOO_PRECISE = Reason(
+    "timestamp_too_precise", "timestamp", "Times are kept to the microsecond; this one is finer."
+)
+TIMESTAMP_AMBIGUOUS = Reason(
+    "timestamp_ambiguous",
+    "timestamp",
+    "This hour exists twice at the end of summer time. Declare `ambiguous: earliest` or `latest`.",
+)
+TIMESTAMP_NONEXISTENT = Reason(
+    "timestamp_nonexistent",
+    "timestamp",
+    "This hour is skipped at the start of summer time. Check the declared zone.",
+)
+IDENTITY_MISSING = Reason(
+    "identity_missing", "identity", "A part of the row's identity is empty or unreadable."
+)
+REVISION_MISSING = Reason(
+    "revision_missing", "revision", "The revision is empty or unreadable; corrections need one."
+)
+
+
+def dimension_missing(name: str) -> Reason:
+    """A required dimension is absent."""
+    return Reason("dimension_missing", name, "The meter requires this dimension.")
+
+
+def dimension_type(name: str, kind: str) -> Reason:
+    """A dimension has another JSON type than the meter defines."""
+    return Reason("dimension_type", name, f"The meter defines this dimension as a {kind}.")

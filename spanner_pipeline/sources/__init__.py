@@ -1,0 +1,1 @@
+"""Legacy sources: a source is a YAML file, code exists only for a format family."""

@@ -1,0 +1,151 @@
+"""Delimited text (CSV, TSV): header, quotes, quoted line breaks.
+
+Lines are split by column-wise string functions, not by a CSV reader: those drop blank or odd lines
+and lose line numbers and original texts, which quarantine and conflicts need. Reading lines and
+splitting them costs about what a CSV reader costs.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from spanner_pipeline.configuration.source import Format
+from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.sources.lines import read_lines
+
+
+def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each header name."""
+    header: list[str] | None = None
+    for records in _records(file, layout):
+        if header is None:
+            header = _header(file, layout, records["original"][0], needed)
+            records = records.slice(1)
+        records = records.filter(pl.col("original") != "")
+        yield _split(records, layout, header)
+
+
+def _header(file: SourceFile, layout: Format, line: str, needed: Sequence[str]) -> list[str]:
+    rows = csv.reader(
+        [line],
+        delimiter=layout.separator,
+        quotechar=layout.quote or None,
+        quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
+    )
+    names = [name.strip() for name in next(iter(rows), [])]
+    check_columns(file, names, layout, needed)
+    return names
+
+
+def check_columns(
+    file: SourceFile, found: Sequence[str], layout: Format, needed: Sequence[str]
+) -> None:
+    """Compare the columns of a file with those declared and read.
+
+    Raises:
+        SourceFileError: When they differ; names every column that is missing or unknown.
+    """
+    expected = list(layout.columns) or list(needed)
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in found if name not in expected] if layout.columns else []
+    twice = sorted({name for name in found if list(found).count(name) > 1})
+    complaints = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("misses", missing), ("also has", unknown), ("has twice", twice))
+        if names
+    ]
+    if complaints:
+        raise SourceFileError(
+            file.name,
+            f"has other columns than declared: it {'; '.join(complaints)}.",
+            "correct the columns in the source's YAML, or fetch the right file "
+            f"(columns found: {', '.join(found)}).",
+            line=None if layout.family == "parquet" else 1,
+            column=(missing or unknown or twice)[0],
+        )
+
+
+def _records(file: SourceFile, layout: Format) -> Iterator[pl.DataFrame]:
+    """Join physical lines into records: a line break inside quotes does not end one."""
+    pending: pl.DataFrame | None = None
+    for lines in read_lines(file, layout.encoding):
+        if pending is not None:
+            lines = pl.concat([pending, lines])
+            pending = None
+        if not layout.quote or not lines["original"].str.contains(layout.quote, literal=True).any():
+            yield lines
+            continue
+        quotes = pl.col("original").str.count_matches(layout.quote, literal=True)
+        lines = lines.with_columns(_open=quotes.cum_sum() % 2 == 1)
+        if lines["_open"].any():
+            starts = ~pl.col("_open").shift(1, fill_value=False)
+            lines = lines.with_columns(_record=starts.cum_sum())
+            if lines["_open"][-1]:
+                last = lines["_record"][-1]
+                pending = lines.filter(pl.col("_record") == last).select("line", "original")
+                lines = lines.filter(pl.col("_record") != last)
+            lines = lines.group_by("_record", maintain_order=True).agg(
+                pl.col("line").first(), pl.col("original").str.join("\n")
+            )
+        if not lines.is_empty():
+            yield lines.select("line", "original")
+    if pending is not None:
+        raise SourceFileError(
+            file.name,
+            "opens a quote here that is never closed: the file is cut off, or the quote is text.",
+            'fetch the file again, repair the line, or declare `quote: ""`.',
+            line=pending["line"][0],
+        )
+
+
+def _split(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataFrame:
+    quoted = pl.lit(value=False)
+    if layout.quote:
+        quoted = pl.col("original").str.contains(layout.quote, literal=True)
+    records = records.with_columns(quoted.alias("_quoted"))
+    plain = records.filter(~pl.col("_quoted"))
+    parts = []
+    if not plain.is_empty():
+        count = pl.col("original").str.count_matches(layout.separator, literal=True) + 1
+        fields = pl.col("original").str.split_exact(layout.separator, len(header) - 1)
+        parts.append(_named(plain, count != len(header), fields, header))
+    if plain.height < records.height or records.is_empty():
+        parts.append(_split_quoted(records.filter("_quoted"), layout, header))
+    return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
+
+
+def _split_quoted(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataFrame:
+    separator, quote = re.escape(layout.separator), re.escape(layout.quote)
+    field = (
+        rf"(?s){separator}(?:{quote}(?:[^{quote}]|{quote}{quote})*{quote}|[^{separator}{quote}]*)"
+    )
+    pieces = (pl.lit(layout.separator) + pl.col("original")).str.extract_all(field)
+    whole = pieces.list.join("") == pl.lit(layout.separator) + pl.col("original")
+    piece = pl.element().str.slice(1)
+    unquoted = (
+        pl.when(piece.str.starts_with(layout.quote))
+        .then(
+            piece.str.slice(1, piece.str.len_chars() - 2).str.replace_all(
+                layout.quote * 2, layout.quote, literal=True
+            )
+        )
+        .otherwise(piece)
+    )
+    malformed = ~whole | (pieces.list.len() != len(header))
+    names = [str(index) for index in range(len(header))]
+    fields = pieces.list.eval(unquoted).list.to_struct(fields=names)
+    return _named(records, malformed, fields, header)
+
+
+def _named(
+    records: pl.DataFrame, malformed: pl.Expr, fields: pl.Expr, header: list[str]
+) -> pl.DataFrame:
+    renamed = fields.struct.rename_fields([f"raw.{name}" for name in header])
+    return records.select(
+        "line", "original", malformed.alias("malformed"), renamed.alias("_")
+    ).unnest("_")

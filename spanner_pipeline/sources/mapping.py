@@ -1,0 +1,206 @@
+"""Rows of texts become usage events of one meter, as the source declares.
+
+A mapped batch has, for each row: where it came from (`source_file`, `source_line`, `original`,
+`malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
+made from (`text.*`), for messages; `identity.*` or `content` for the key; `out_of_scope` (why the
+row is left out, else null) and `ambiguous_time` (its hour existed twice).
+Values that could not be read are null; `validation` says why.
+"""
+
+from __future__ import annotations
+
+from string import Formatter
+
+import polars as pl
+
+from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.configuration.values import Filter, IdentityPart, Quantity, Timestamp, Value
+from spanner_pipeline.meters import MAX_PRECISION, Meter
+from spanner_pipeline.sources import texts
+from spanner_pipeline.sources.rows import raw
+
+FILTERED = "filtered by `where`"
+OUTSIDE_SCOPE = "outside the migrated time"
+
+
+def text_of(value: Value) -> pl.Expr:
+    """The text that a declared value has in each row; null where its column is null."""
+    if value.constant is not None:
+        text = pl.lit(value.constant)
+    elif value.template is not None:
+        pieces: list[pl.Expr] = []
+        for literal, name, _, _ in Formatter().parse(value.template):
+            pieces += [pl.lit(literal)] if literal else []
+            pieces += [pl.col(raw(name))] if name else []
+        text = pl.concat_str(pieces)
+    else:
+        assert value.column is not None
+        text = pl.col(raw(value.column))
+    if value.extract is not None:
+        text = text.str.extract(value.extract, 1)
+    if value.map:
+        text = text.replace(value.map)
+    return text
+
+
+def passes(where: dict[str, Filter]) -> pl.Expr:
+    """Whether a row counts under all filters."""
+    outcome = pl.lit(value=True)
+    for name, rule in where.items():
+        text = pl.col(raw(name))
+        if rule.is_:
+            outcome &= text.is_in(list(rule.is_)).fill_null(value=False)
+        if rule.not_:
+            outcome &= ~text.is_in(list(rule.not_)).fill_null(value=False)
+        if rule.present is not None:
+            outcome &= text.is_not_null() if rule.present else text.is_null()
+    return outcome
+
+
+def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.DataFrame:
+    """Add `text.quantity` and the exact `quantity`; null where it is no number or does not fit."""
+    if not quantity.sum:
+        text = text_of(quantity)
+        if quantity.thousands:
+            text = text.str.replace_all(quantity.thousands, "", literal=True)
+        frame = frame.with_columns(text.alias("text.quantity"))
+        return frame.with_columns(
+            texts.exact_decimal(frame, "text.quantity", decimals).alias("quantity")
+        )
+    terms = {name: pl.col(raw(name)) for name in quantity.sum}
+    zero_filled = {
+        n: t.fill_null("0") if n in quantity.null_as_zero else t for n, t in terms.items()
+    }
+    frame = frame.with_columns(zero_filled[name].alias(f"term.{name}") for name in quantity.sum)
+    total = pl.lit(0, dtype=pl.Decimal(MAX_PRECISION, decimals))
+    for name in quantity.sum:
+        total = total + texts.exact_decimal(frame, f"term.{name}", decimals)
+    text = pl.concat_str([pl.col(f"term.{name}") for name in quantity.sum], separator=" + ")
+    return frame.with_columns(
+        text.alias("text.quantity"),
+        total.cast(pl.Decimal(MAX_PRECISION, decimals)).alias("quantity"),
+    ).drop(f"term.{name}" for name in quantity.sum)
+
+
+def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -> pl.DataFrame:
+    """Map one batch of rows to events of one meter; same rows, same order."""
+    zone = source.zone_of(usage.timestamp)
+    frame = frame.rename({"line": "source_line"})
+    frame = with_quantity(frame, usage.quantity, meter.decimals)
+    frame = frame.with_columns(
+        text_of(usage.subject).alias("subject"),
+        text_of(usage.timestamp).alias("text.timestamp"),
+        passes(usage.where).alias("_passes"),
+        *_dimension_texts(usage, meter),
+    )
+    frame = frame.with_columns(
+        texts.naive_time(usage.timestamp, pl.col("text.timestamp")).alias("naive_time"),
+        texts.aware_time(usage.timestamp, pl.col("text.timestamp")).alias("_aware"),
+        *_typed_dimensions(frame, meter),
+        *_identity(frame, source),
+    )
+    return frame.with_columns(
+        _timestamp(usage.timestamp, zone).alias("timestamp"),
+        _ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
+        _revision(source).alias("revision"),
+    ).with_columns(_out_of_scope(source, zone).alias("out_of_scope"))
+
+
+def _timestamp(timestamp: Timestamp, zone: str | None) -> pl.Expr:
+    time = pl.col("_aware")
+    if zone is not None:
+        local = texts.localized(pl.col("naive_time"), zone, timestamp.ambiguous)
+        time = pl.coalesce(time, local)
+    return pl.when(~texts.finer_than_microseconds(pl.col("text.timestamp"))).then(time)
+
+
+def _ambiguous(timestamp: Timestamp, zone: str | None) -> pl.Expr:
+    if zone is None or zone == "UTC":
+        return pl.lit(value=False)
+    naive = pl.col("naive_time")
+    earliest, latest = (texts.localized(naive, zone, rule) for rule in ("earliest", "latest"))
+    return (earliest != latest).fill_null(value=False)
+
+
+def _dimension_texts(usage: Usage, meter: Meter) -> list[pl.Expr]:
+    missing = pl.lit(None, dtype=pl.String)
+    return [
+        (text_of(usage.dimensions[d.name]) if d.name in usage.dimensions else missing).alias(
+            f"text.{d.column}"
+        )
+        for d in meter.dimensions
+    ]
+
+
+def _typed_dimensions(frame: pl.DataFrame, meter: Meter) -> list[pl.Expr]:
+    typed = []
+    for dimension in meter.dimensions:
+        text = f"text.{dimension.column}"
+        value = pl.col(text)
+        if dimension.type == "number":
+            value = texts.exact_decimal(frame, text, 9)
+        elif dimension.type == "boolean":
+            value = value.str.to_lowercase().replace_strict(
+                {"true": True, "false": False}, default=None, return_dtype=pl.Boolean
+            )
+        typed.append(value.alias(dimension.column))
+    return typed
+
+
+def identity_columns(source: Source) -> list[str] | None:
+    """The columns with the canonical parts of a row's identity; None for a multiset."""
+    assert source.identity is not None
+    if source.identity.multiset:
+        return None
+    return [f"identity.{index}" for index in range(len(source.identity.parts))]
+
+
+def _identity(frame: pl.DataFrame, source: Source) -> list[pl.Expr]:
+    columns = identity_columns(source)
+    if columns is None or source.identity is None:
+        return []
+    return [
+        _canonical(frame, part).alias(column)
+        for column, part in zip(columns, source.identity.parts, strict=True)
+    ]
+
+
+def _canonical(frame: pl.DataFrame, part: IdentityPart) -> pl.Expr:
+    if part.type == "time":
+        return texts.canonical_time(part, text_of(part))
+    if part.type == "number":
+        with_text = frame.select(text_of(part).alias("number"))["number"]
+        spelled = with_text.to_frame().select(
+            texts.canonical_number(with_text.to_frame(), "number")
+        )
+        return pl.lit(spelled.to_series())
+    return text_of(part)
+
+
+def _revision(source: Source) -> pl.Expr:
+    if source.corrections is None:
+        return pl.lit(None, dtype=pl.Int64)
+    revision = source.corrections.revision
+    text = text_of(revision)
+    if revision.type == "number":
+        return text.cast(pl.Int64, strict=False)
+    naive = texts.localized(
+        texts.naive_time(revision, text), source.zone_of(revision) or "UTC", "earliest"
+    )
+    return pl.coalesce(texts.aware_time(revision, text), naive).dt.epoch("us")
+
+
+def _out_of_scope(source: Source, zone: str | None) -> pl.Expr:
+    time, outside = pl.col("timestamp"), pl.lit(value=False)
+    for bound, is_outside in ((source.scope.from_, time.__lt__), (source.scope.to, time.__ge__)):
+        if bound is not None:
+            local = pl.lit(bound, dtype=pl.Datetime("us")).dt.replace_time_zone(zone or "UTC")
+            outside |= is_outside(local.dt.convert_time_zone("UTC")).fill_null(value=False)
+    return (
+        pl.when(pl.col("malformed"))
+        .then(None)
+        .when(~pl.col("_passes"))
+        .then(pl.lit(FILTERED))
+        .when(outside)
+        .then(pl.lit(OUTSIDE_SCOPE))
+    )

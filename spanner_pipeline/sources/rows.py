@@ -1,0 +1,99 @@
+"""Rows of a partition, as texts, whatever the format family.
+
+A batch of rows has `source_file`, `line`, `original` (the row as it stood in the file),
+`malformed` (the row does not have the declared layout), `content` (all fields, unambiguously
+joined; only where asked for) and one text column `raw.<name>` for each source column that the
+source reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+import polars as pl
+
+from spanner_pipeline.configuration.source import Format, Source
+from spanner_pipeline.configuration.values import SOURCE_FILE
+from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.sources import access_log, delimited, json_lines, parquet
+from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.sources.lines import lacks_final_newline
+
+_FAMILIES = {
+    "access_log": access_log.read_rows,
+    "delimited": delimited.read_rows,
+    "json_lines": json_lines.read_rows,
+    "parquet": parquet.read_rows,
+}
+
+
+def raw(name: str) -> str:
+    """The column of a batch that holds a source column."""
+    return f"raw.{name}"
+
+
+def read_rows(source: Source, files: Sequence[SourceFile]) -> Iterator[pl.DataFrame]:
+    """Read all rows of a partition's files, in batches, in file and line order.
+
+    Raises:
+        SourceFileError: When a file cannot be read as declared.
+    """
+    with_content = source.identity is not None and source.identity.multiset
+    for file in files:
+        rows = 0
+        for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
+            if batch.is_empty():
+                continue
+            rows += batch.height
+            _refuse_cut_end(file, source.format, batch)
+            yield _with_origin(file, source, batch, with_content)
+        if rows == 0:
+            raise SourceFileError(
+                file.name, "holds no rows.", "fetch it again, or exclude it from `files`."
+            )
+
+
+def _with_origin(
+    file: SourceFile, source: Source, batch: pl.DataFrame, with_content: bool
+) -> pl.DataFrame:
+    fields = [name for name in batch.columns if name.startswith(raw(""))]
+    columns = [pl.lit(file.name).alias("source_file"), pl.col("line"), pl.col("original")]
+    columns.append(pl.col("malformed"))
+    if with_content:
+        columns.append(_content(fields).alias("content"))
+    nulls = list(source.format.nulls)
+    columns += [
+        pl.when(~pl.col(raw(name)).is_in(nulls)).then(pl.col(raw(name))).alias(raw(name))
+        for name in source.columns
+    ]
+    columns.append(pl.lit(PurePath(file.name).name).alias(raw(SOURCE_FILE)))
+    return batch.select(columns)
+
+
+def _content(fields: list[str]) -> pl.Expr:
+    """All fields with their lengths, so that no two different rows read the same."""
+    parts: list[pl.Expr] = []
+    for name in fields:
+        text = pl.col(name).fill_null("\x00")
+        parts += [text.str.len_bytes().cast(pl.String), pl.lit(":"), text]
+    return pl.concat_str(parts)
+
+
+def _refuse_cut_end(file: SourceFile, layout: Format, batch: pl.DataFrame) -> None:
+    if layout.family == "parquet" or not batch["malformed"][-1]:
+        return
+    if lacks_final_newline(file) and _is_last_line(file, batch["original"][-1]):
+        raise SourceFileError(
+            file.name,
+            "ends inside a row: the file is cut off.",
+            "fetch it again from the old system.",
+            line=batch["line"][-1],
+        )
+
+
+def _is_last_line(file: SourceFile, text: str) -> bool:
+    tail = text.encode()[-64:]
+    with file.path.open("rb") as stream:
+        stream.seek(max(0, file.size - len(tail)))
+        return stream.read() == tail

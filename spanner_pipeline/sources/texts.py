@@ -1,0 +1,127 @@
+"""Texts become exact decimals and known times, set-wise.
+
+Each function takes a frame and names of text columns and gives expressions. A value that cannot
+be represented exactly becomes null here and gets its reason in `validation`; nothing is rounded.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from spanner_pipeline.configuration.values import Timestamp
+from spanner_pipeline.meters import MAX_PRECISION
+
+NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
+_OFFSET_PATTERN = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|z|[+-]\d{2}(:?\d{2})?)$"
+_FINER_THAN_MICROSECONDS = r"\.\d{6}\d*[1-9]\d*"
+MICROSECONDS_UTC = pl.Datetime("us", "UTC")
+
+
+def is_number(text: pl.Expr) -> pl.Expr:
+    """Whether a text is a plain or E-notation decimal number."""
+    return text.str.contains(NUMBER_PATTERN)
+
+
+def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
+    """The exact decimal of a text column; null where it is no number or does not fit.
+
+    Args:
+        frame: Looked at to see whether any value is in E notation, which costs more to check.
+        column: The text column.
+        decimals: Digits after the point that the result holds.
+    """
+    text = pl.col(column)
+    fits = text.str.contains(rf"^[+-]?\d*(\.\d{{0,{decimals}}}0*)?$") & is_number(text)
+    if frame[column].str.contains("[eE]").any():
+        mantissa = text.str.extract(r"^[+-]?([^eE]*)")
+        exponent = text.str.extract(r"[eE]([+-]?\d+)$").str.strip_prefix("+").cast(pl.Int32)
+        fraction = mantissa.str.extract(r"\.(\d*)$").fill_null("").str.strip_chars_end("0")
+        whole = mantissa.str.extract(r"^(\d*)").fill_null("")
+        zeros = whole.str.len_chars().cast(pl.Int32) - (
+            whole.str.strip_chars_end("0").str.len_chars().cast(pl.Int32)
+        )
+        digits = fraction.str.len_chars().cast(pl.Int32)
+        needed = pl.when(digits > 0).then(digits).otherwise(-zeros) - exponent
+        fits = fits | (is_number(text) & (needed <= decimals).fill_null(value=False))
+    value = text.cast(pl.Decimal(MAX_PRECISION, decimals), strict=False)
+    return pl.when(fits).then(value)
+
+
+def canonical_number(frame: pl.DataFrame, column: str) -> pl.Expr:
+    """One spelling for each number: no sign for plus, no needless zeros, no exponent."""
+    spelled = exact_decimal(frame, column, 15).cast(pl.String)
+    return (
+        pl.when(spelled.str.contains(".", literal=True))
+        .then(spelled.str.strip_chars_end("0").str.strip_suffix("."))
+        .otherwise(spelled)
+        .replace("-0", "0")
+    )
+
+
+def naive_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
+    """The wall-clock time of texts without an offset; null for others."""
+    if timestamp.format == "iso8601":
+        local = _iso(text)
+        return (
+            pl.when(~text.str.contains(_OFFSET_PATTERN))
+            .then(local)
+            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        )
+    if timestamp.may_have_offset:
+        return pl.lit(None, dtype=pl.Datetime("us"))
+    if "%H" not in timestamp.format and "%T" not in timestamp.format:
+        return text.str.to_date(timestamp.format, strict=False).cast(pl.Datetime("us"))
+    return text.str.to_datetime(timestamp.format, time_unit="us", strict=False)
+
+
+def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
+    """The UTC time of texts that name their own offset; null for others."""
+    if timestamp.format == "iso8601":
+        return (
+            pl.when(text.str.contains(_OFFSET_PATTERN))
+            .then(_iso(text))
+            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC")
+            .cast(MICROSECONDS_UTC)
+        )
+    if not timestamp.may_have_offset:
+        return pl.lit(None, dtype=MICROSECONDS_UTC)
+    parsed = text.str.to_datetime(timestamp.format, strict=False, time_zone="UTC")
+    return parsed.cast(MICROSECONDS_UTC)
+
+
+def _iso(text: pl.Expr) -> pl.Expr:
+    with_t = text.str.replace(r"^(\d{4}-\d{2}-\d{2})[ t]", "${1}T")
+    return with_t.str.replace(r"T(\d{2}:\d{2})($|Z|z|[+-])", "T${1}:00$2")
+
+
+def finer_than_microseconds(text: pl.Expr) -> pl.Expr:
+    """Whether a time's text has digits below the microsecond that are not zero."""
+    return text.str.contains(_FINER_THAN_MICROSECONDS)
+
+
+def localized(naive: pl.Expr, zone: str, ambiguous: str) -> pl.Expr:
+    """A wall-clock time of a zone, in UTC; null where the zone's rule gives none.
+
+    Args:
+        naive: Wall-clock times.
+        zone: IANA name of the clock's zone.
+        ambiguous: `reject`, `earliest` or `latest`, for an hour that exists twice.
+    """
+    choice = "null" if ambiguous == "reject" else ambiguous
+    local = naive.dt.replace_time_zone(zone, ambiguous=choice, non_existent="null")  # type: ignore[arg-type]
+    return local.dt.convert_time_zone("UTC")
+
+
+def canonical_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
+    """One spelling for each time: `20231116T181703.97996`, with a `Z` where its offset is known.
+
+    Wall-clock times stay as the source wrote them: a key must not depend on a zone rule.
+    """
+
+    def spell(time: pl.Expr) -> pl.Expr:
+        digits = time.dt.strftime("%Y%m%dT%H%M%S%.6f")
+        return digits.str.strip_chars_end("0").str.strip_suffix(".")
+
+    naive, aware = naive_time(timestamp, text), aware_time(timestamp, text)
+    spelled = pl.coalesce(spell(naive), spell(aware) + "Z")
+    return pl.when(~finer_than_microseconds(text)).then(spelled)

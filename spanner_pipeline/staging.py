@@ -1,0 +1,205 @@
+"""Extract, key and validate one partition for one meter, streaming, into work files.
+
+Rows flow in batches: files -> texts -> events -> keys (DuckDB) -> pandera -> Parquet parts. Memory
+holds a few batches, whatever the size of the files; only a multiset's occurrence count needs the
+whole partition, and DuckDB spills that to disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.control import Total, exact_sum, totals_by_file
+from spanner_pipeline.events import event_columns
+from spanner_pipeline.keys import key_sql
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.sources.mapping import identity_columns, map_usage
+from spanner_pipeline.sources.rows import read_rows
+from spanner_pipeline.validation import Validator
+
+ACCEPTED, REJECTED = "accepted", "rejected"
+REJECTED_COLUMNS = (
+    "reason_code",
+    "field",
+    "value",
+    "hint",
+    "reasons",
+    "source_file",
+    "source_line",
+    "original",
+    "meter",
+    "subject",
+    "quantity",
+    "timestamp",
+    "idempotency_key",
+    "source",
+    "import_batch",
+)
+_BATCH_ROWS = 200_000
+
+
+class WorkFolder:
+    """A folder of this import's own below `staging/`, gone when the import ends."""
+
+    def __init__(self, root: DataRoot) -> None:
+        """Choose a name that no other process has."""
+        self.path = root.staging / uuid.uuid4().hex
+
+    def __enter__(self) -> Path:
+        """Create it."""
+        self.path.mkdir(parents=True)
+        return self.path
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Delete it with all it holds."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+@dataclass
+class Staged:
+    """One partition of one usage, keyed and validated, not yet merged.
+
+    Attributes:
+        folder: Holds the Parquet parts `accepted-*.parquet` and `rejected-*.parquet`.
+        read: What each file held.
+        accepted: What each file brings to the merge.
+        rejected: What was rejected, by file.
+        out_of_scope: What was left out by declaration, by file and why.
+        reasons: Rejected rows by reason code.
+        without_key: Rows that have no key because a part of it is missing.
+        ambiguous_times: Rows whose hour existed twice.
+    """
+
+    usage: Usage
+    meter: Meter
+    batch: str
+    folder: Path
+    read: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
+    accepted: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
+    rejected: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
+    out_of_scope: dict[tuple[str, str], Total] = field(default_factory=lambda: defaultdict(Total))
+    reasons: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    without_key: int = 0
+    ambiguous_times: int = 0
+
+    def parts(self, kind: str) -> list[Path]:
+        """The Parquet parts of one kind, in order."""
+        return sorted(self.folder.glob(f"{kind}-*.parquet"))
+
+
+def stage(
+    source: Source,
+    usage: Usage,
+    meter: Meter,
+    files: Sequence[SourceFile],
+    batch: str,
+    folder: Path,
+) -> Staged:
+    """Read, key and validate all rows of a partition for one meter.
+
+    Args:
+        source: The source.
+        usage: Which of its usages.
+        meter: The usage's meter.
+        files: The partition's files.
+        batch: The import batch that events carry.
+        folder: An existing empty folder for work files.
+
+    Raises:
+        SourceFileError: When a file cannot be read as declared.
+    """
+    staged = Staged(usage, meter, batch, folder)
+    validator = Validator(source, usage, meter)
+    mapped = _mapped(source, usage, meter, files, staged)
+    for index, events in enumerate(_keyed(source, usage, mapped, folder)):
+        _split(events, validator, staged, source, index)
+    return staged
+
+
+def _mapped(
+    source: Source, usage: Usage, meter: Meter, files: Sequence[SourceFile], staged: Staged
+) -> Iterator[pl.DataFrame]:
+    for rows in read_rows(source, files):
+        events = map_usage(rows, source, usage, meter)
+        name = events["source_file"][0]
+        staged.read[name] += Total(rows.height, exact_sum(events["quantity"]))
+        staged.ambiguous_times += int(events["ambiguous_time"].sum())
+        yield events.select(c for c in events.columns if not c.startswith(("raw.", "_")))
+
+
+def _keyed(
+    source: Source, usage: Usage, mapped: Iterator[pl.DataFrame], folder: Path
+) -> Iterator[pl.DataFrame]:
+    first = next(mapped, None)
+    if first is None:
+        return
+    schema = first.to_arrow().schema
+
+    failure: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for frame in chain([first], mapped):
+                yield from frame.to_arrow().cast(schema).to_batches()
+        except Exception as error:  # DuckDB would wrap it and lose its type
+            failure.append(error)
+            raise
+
+    key = key_sql(source.source, usage.meter, usage.part, identity_columns(source))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
+        connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
+        try:
+            keyed = connection.sql(f"SELECT *, {key} AS idempotency_key FROM rows")
+            for batch in keyed.to_arrow_reader(_BATCH_ROWS):
+                yield pl.DataFrame(batch)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise (failure[0] if failure else error) from None
+
+
+def _split(
+    events: pl.DataFrame, validator: Validator, staged: Staged, source: Source, index: int
+) -> None:
+    staged.without_key += events["idempotency_key"].null_count()
+    outside = events.filter(pl.col("out_of_scope").is_not_null())
+    for (why,), part in outside.partition_by("out_of_scope", as_dict=True).items():
+        for name, total in totals_by_file(part).items():
+            staged.out_of_scope[name, str(why)] += total
+    inside = events.filter(pl.col("out_of_scope").is_null()).with_columns(
+        pl.lit(source.source).alias("source"),
+        pl.lit(staged.batch).alias("import_batch"),
+        pl.lit(staged.meter.name).alias("meter"),
+    )
+    accepted, rejected = validator.split(inside)
+    for name, total in totals_by_file(accepted).items():
+        staged.accepted[name] += total
+    for name, total in totals_by_file(rejected).items():
+        staged.rejected[name] += total
+    for code, count in rejected["reason_code"].value_counts().iter_rows():
+        staged.reasons[code] += count
+    if not accepted.is_empty():
+        file = staged.folder / f"{ACCEPTED}-{index:06}.parquet"
+        accepted.select(event_columns(staged.meter)).write_parquet(file)
+    if not rejected.is_empty():
+        file = staged.folder / f"{REJECTED}-{index:06}.parquet"
+        rejected.select(REJECTED_COLUMNS).write_parquet(file)
