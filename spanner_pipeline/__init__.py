@@ -1,1 +1,1 @@
-"""Historical usage, out of legacy systems, into Open Spanner's meaning: imported once, explained."""
+"""Historical usage out of legacy systems into Open Spanner: imported once, explained."""

@@ -1,0 +1,67 @@
+# Everything here needs only Python 3.11 and make; `make help` lists what there is.
+
+PYTHON ?= python3.11
+UV_VERSION := 0.13.9
+DATA ?= data
+PORT ?= 3000
+
+ENV := .venv
+BIN := $(ENV)/bin
+READY := $(ENV)/.ready
+export DAGSTER_DISABLE_TELEMETRY := yes
+
+.DEFAULT_GOAL := help
+.PHONY: help backfill ui test test-slow test-ui lint format lock browser sample clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# The lock pins every package with its digests; uv installs it and nothing else.
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up $(ENV) (once; some hundred MB of packages) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(ENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(ENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(ENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+sample: $(READY) ## lay out the legacy data in the box (only in the default data root)
+	@if [ "$(DATA)" = data ]; then $(BIN)/python -m spanner_pipeline.sample data; fi
+
+backfill: sample ## import all legacy usage and reconcile it (DATA=folder for your own)
+	@$(BIN)/spanner-pipeline backfill --data "$(DATA)"
+
+ui: sample ## start Dagster's web server and daemon on the same instance (PORT=3000)
+	@$(BIN)/python -m spanner_pipeline.assets.instance "$(DATA)"
+	@echo "Dagster is at http://127.0.0.1:$(PORT) (stop with Ctrl-C)"
+	@SPANNER_DATA="$(abspath $(DATA))" DAGSTER_HOME="$(abspath $(DATA))/dagster" \
+		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
+
+test: lint ## lint, then the whole suite
+	@$(BIN)/python -m pytest -q
+
+test-slow: $(READY) ## only the slow tests
+	@$(BIN)/python -m pytest -q -m slow
+
+test-ui: $(READY) ## only the tests that drive a browser
+	@$(BIN)/python -m pytest -q -m ui
+
+lint: $(READY) ## ruff and the type checker
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## format the code
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+browser: ## install the browser that some tests drive (Debian, as root)
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+
+lock: $(READY) ## renew the lock file
+	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --quiet --upgrade \
+		--custom-compile-command 'make lock' -o requirements.lock
+
+clean: ## delete what runs made in the data root, and the sample; never your meters and sources
+	rm -rf "$(DATA)/lake" "$(DATA)/quarantine" "$(DATA)/reports" "$(DATA)/staging" "$(DATA)/dagster"

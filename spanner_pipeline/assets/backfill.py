@@ -1,0 +1,213 @@
+"""A backfill through Dagster's own machinery, in this process, on the root's instance.
+
+What the web server would launch, for the terminal: ranged runs of the import assets, then usage
+and reports. The UI shows these runs like any other.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
+from spanner_pipeline.assets.instance import open_instance
+from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
+from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
+from spanner_pipeline.assets.usage import usage_key
+from spanner_pipeline.configuration.source import Source
+from spanner_pipeline.control import ControlTotals
+from spanner_pipeline.definitions import build_definitions
+from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+
+
+class UnknownNameError(PipelineError):
+    """A source, partition, meter or comparison that the data root does not have."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome of one comparison: its verdict and where its report is."""
+
+    comparison: str
+    verdict: str
+    report: str
+
+
+@dataclass
+class BackfillOutcome:
+    """What a backfill did.
+
+    Attributes:
+        totals: Control totals by source and usage.
+        failures: Why partitions failed, by source and partition.
+        verdicts: The comparisons, in the order declared.
+        broken: Why assets other than imports failed.
+    """
+
+    totals: dict[tuple[str, str], ControlTotals] = field(default_factory=dict)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    verdicts: list[Verdict] = field(default_factory=list)
+    broken: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def entered(self) -> int:
+        """Rows that changed the lake."""
+        return sum((t.new + t.corrected).rows for t in self.totals.values())
+
+
+OnSource = Callable[[str, int], None]
+
+
+def run_backfill(
+    root: DataRoot,
+    sources: Sequence[str] = (),
+    first: str | None = None,
+    last: str | None = None,
+    on_source: OnSource = lambda source, partitions: None,
+) -> BackfillOutcome:
+    """Import partitions of sources, then bring usage and reports up to date.
+
+    Args:
+        root: The data root.
+        sources: Names of sources; all that have usage when empty.
+        first: First partition key, inclusive; the source's first when None.
+        last: Last partition key, inclusive; the source's last when None.
+        on_source: Told of each source before it begins, with its number of partitions.
+
+    Raises:
+        ConfigurationError: When the root's YAML has mistakes.
+        UnknownNameError: When a source or partition does not exist.
+    """
+    catalog = load_catalog(root)
+    chosen = [(s, select_partitions(s, first, last)) for s in select_sources(catalog, sources)]
+    definitions = build_definitions(root)
+    outcome = BackfillOutcome()
+    with open_instance(root) as instance:
+        for source, keys in chosen:
+            on_source(source.source, len(keys))
+            for index in range(0, len(keys), PARTITIONS_PER_RUN):
+                run_keys = keys[index : index + PARTITIONS_PER_RUN]
+                _import(definitions, instance, source, run_keys, outcome)
+        _refresh(definitions, instance, catalog, outcome)
+    return outcome
+
+
+def select_sources(catalog: Catalog, names: Sequence[str]) -> list[Source]:
+    """The sources with usage of these names, or all.
+
+    Raises:
+        UnknownNameError: When there is no such source.
+    """
+    importable = {s.source: s for s in catalog.sources.values() if s.usage}
+    for name in names:
+        if name not in importable:
+            known = ", ".join(importable) or "none"
+            raise UnknownNameError(f"there is no source `{name}` with usage (known: {known}).")
+    return [importable[name] for name in names or importable]
+
+
+def select_partitions(source: Source, first: str | None, last: str | None) -> list[str]:
+    """The partitions of a source from `first` to `last`, both inclusive.
+
+    Raises:
+        UnknownNameError: When a key is no partition of the source.
+    """
+    keys = source.partition_keys(datetime.now(UTC).date())
+    for key in (first, last):
+        if key is not None and key not in keys:
+            span = f"{keys[0]} to {keys[-1]}" if keys else "none"
+            raise UnknownNameError(f"{source.source} has no partition `{key}` (it has {span}).")
+    begin = keys.index(first) if first else 0
+    end = keys.index(last) + 1 if last else len(keys)
+    return keys[begin:end]
+
+
+def _import(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    source: Source,
+    keys: list[str],
+    outcome: BackfillOutcome,
+) -> None:
+    merged = import_key(source.source, "merged")
+    result = dg.materialize(
+        [definitions.get_assets_def(merged)],
+        instance=instance,
+        run_config=_QUIET,
+        tags=dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)),
+        raise_on_error=False,
+    )
+    done = set()
+    for event in result.get_asset_materialization_events():
+        materialization = event.step_materialization_data.materialization
+        if materialization.asset_key != merged:
+            continue
+        done.add(materialization.partition)
+        totals: Any = materialization.metadata[CONTROL_TOTALS].value
+        for usage, stored in totals.items():
+            key = (source.source, usage)
+            outcome.totals[key] = outcome.totals.get(key, ControlTotals()) + from_json(stored)
+    if not result.success:
+        reasons = _reasons(result)
+        for partition in keys:
+            if partition not in done:
+                why = reasons.get(partition) or reasons.get("", "the run failed; see its log.")
+                outcome.failures[source.source, partition] = why
+
+
+def _reasons(result: dg.ExecuteInProcessResult) -> dict[str, str]:
+    """Why partitions of a failed run failed; under the empty key, why the run did."""
+    reasons: dict[str, str] = {}
+    for event in result.all_events:
+        if not event.is_step_failure:
+            continue
+        failure = event.step_failure_data
+        if failure.user_failure_data is None:
+            reasons[""] = failure.error_display_string.strip().splitlines()[0]
+            continue
+        reasons[""] = failure.user_failure_data.description or ""
+        table = failure.user_failure_data.metadata.get("failed partitions")
+        for record in table.records if isinstance(table, dg.TableMetadataValue) else []:
+            reasons[str(record.data["partition"])] = str(record.data["reason"])
+    return reasons
+
+
+def _refresh(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    catalog: Catalog,
+    outcome: BackfillOutcome,
+) -> None:
+    for meter in catalog.meters.values():
+        key = usage_key(meter)
+        result = _materialize(definitions, instance, key)
+        if not result.success:
+            outcome.broken[key.to_user_string()] = _reasons(result).get("", "")
+    for _, total in catalog.comparisons:
+        key = report_key(total)
+        result = _materialize(definitions, instance, key)
+        if not result.success:
+            outcome.broken[key.to_user_string()] = _reasons(result).get("", "")
+            continue
+        [event] = result.asset_materializations_for_node(key.to_python_identifier())
+        metadata: Any = event.metadata
+        outcome.verdicts.append(
+            Verdict(total.name, metadata[VERDICT].value, metadata[REPORT].value)
+        )
+
+
+def _materialize(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey
+) -> dg.ExecuteInProcessResult:
+    return dg.materialize(
+        [definitions.get_assets_def(key)],
+        instance=instance,
+        run_config=_QUIET,
+        raise_on_error=False,
+    )

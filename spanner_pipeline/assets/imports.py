@@ -1,0 +1,128 @@
+"""Imports as assets: one multi-asset a source, a spec for each stage, all stages in one step.
+
+A ranged run takes many partitions; each one's stages are reported as they are done, and a partition
+that fails is red alone. Why this shape: a run per partition costs seconds of start-up each, and an
+output of a ranged run would paint every partition green (dagster-io/dagster#17836).
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
+from spanner_pipeline.assets.partitions import partitions_of
+from spanner_pipeline.configuration.source import Source
+from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.importing import STAGES, UsageImport, import_partition
+from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.staging import Staged
+
+PARTITIONS_PER_RUN = 100
+PARTITION_DONE = "partition_done"
+"""Marks the log record that a partition is through, for whoever shows progress."""
+
+log = logging.getLogger(__name__)
+
+_STAGE_DESCRIPTIONS = {
+    "extracted": "Rows as they stand in the legacy files.",
+    "keyed": "Rows as usage events, each with its idempotency key.",
+    "validated": "Events that their meter accepts; the others are in quarantine.",
+    "merged": "Events in the lake, every key once.",
+}
+_STAGE_KINDS = {
+    "extracted": {"polars"},
+    "keyed": {"duckdb"},
+    "validated": {"pandera"},
+    "merged": {"duckdb", "deltalake"},
+}
+
+
+def import_key(source: str, stage: str) -> dg.AssetKey:
+    """The asset of one stage of a source."""
+    return dg.AssetKey([source, stage])
+
+
+def build_import_assets(
+    root: DataRoot, catalog: Catalog, source: Source, pool: str
+) -> dg.AssetsDefinition:
+    """The import of one source.
+
+    Args:
+        root: The data root.
+        catalog: Its meters and sources.
+        source: The source.
+        pool: Imports in one pool run one at a time; sources that share a meter share it.
+    """
+    partitions = partitions_of(source)
+    owners = [source.owner] if source.owner else []
+    specs = [
+        dg.AssetSpec(
+            import_key(source.source, stage),
+            deps=[import_key(source.source, STAGES[index - 1])] if index else [],
+            description=f"{_STAGE_DESCRIPTIONS[stage]} {source.description}".strip(),
+            group_name=source.source,
+            kinds=_STAGE_KINDS[stage],
+            owners=owners,
+            skippable=True,
+            partitions_def=partitions,
+            metadata={"files": source.files, "meters": ", ".join(u.name for u in source.usage)},
+        )
+        for index, stage in enumerate(STAGES)
+    ]
+
+    @dg.multi_asset(
+        name=f"import_{source.source}",
+        specs=specs,
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
+        pool=pool,
+    )
+    def imported(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+        failures: dict[str, str] = {}
+        for partition in context.partition_keys:
+            done: list[dg.AssetMaterialization] = []
+
+            def on_stage(
+                stage: str,
+                usages: Sequence[UsageImport | Staged],
+                files: Sequence[SourceFile],
+                partition: str = partition,
+                done: list[dg.AssetMaterialization] = done,
+            ) -> None:
+                done.append(
+                    dg.AssetMaterialization(
+                        import_key(source.source, stage),
+                        partition=partition,
+                        metadata=stage_metadata(stage, usages, files),
+                    )
+                )
+
+            try:
+                usages = import_partition(root, catalog, source, partition, on_stage)
+                done[-1] = done[-1].with_metadata(merged_metadata(usages))
+            except PipelineError as error:
+                failures[partition] = str(error)
+                context.log.error(f"{source.source} {partition}: {error}")
+            yield from done
+            log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
+        if failures:
+            raise failure_of(source.source, failures)
+
+    return imported
+
+
+def failure_of(source: str, failures: dict[str, str]) -> dg.Failure:
+    """One failure for the partitions of a run that failed, with the reason of each."""
+    listing: Any = dg.MetadataValue.table(
+        [dg.TableRecord({"partition": p, "reason": why}) for p, why in failures.items()]
+    )
+    first = next(iter(failures))
+    noun = "partition" if len(failures) == 1 else "partitions"
+    return dg.Failure(
+        description=f"{source}: {len(failures)} {noun} failed. {first}: {failures[first]}",
+        metadata={"failed partitions": listing},
+        allow_retries=False,
+    )

@@ -1,0 +1,1 @@
+"""Old billing totals against the lake: compared per declared grain, explained, rendered."""
