@@ -2,7 +2,7 @@
 
 PYTHON ?= python3.11
 UV_VERSION := 0.13.9
-DATA ?= data
+DATA ?= $(or $(SPANNER_DATA),data)
 PORT ?= 3000
 
 ENV := .venv

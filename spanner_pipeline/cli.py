@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
+from glob import glob
 from pathlib import Path
-from typing import Annotated
-from zoneinfo import ZoneInfo
+from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -63,7 +64,7 @@ def main() -> None:
     """Run the command line; errors that a user can act on end without a stack trace."""
     try:
         app()
-    except PipelineError as error:
+    except (PipelineError, OSError) as error:
         err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
 
@@ -166,11 +167,13 @@ def query(
         if not found:
             _misuse(f"--filter {text}: write FIELD=VALUE.")
         where.setdefault(name, []).append(value)
+    window = _instant(start, zone), _instant(end, zone)
+    if window[0] >= window[1]:
+        _misuse(f"--from {start} is not before --to {end}, which is exclusive.")
     frame = query_usage(
         root,
         catalog.meters[meter],
-        _instant(start, zone),
-        _instant(end, zone),
+        *window,
         bucket,
         group_by or [],
         where,
@@ -199,12 +202,16 @@ def check_sources(data: Data = None) -> None:
     missing_any = False
     for source in catalog.sources.values():
         keys = source.partition_keys(datetime.now(UTC).date())
-        missing = [key for key in keys if not any(root.path.glob(file_pattern(source, key)))]
+        missing = [
+            key
+            for key in keys
+            if not glob(file_pattern(source, key), root_dir=root.path, recursive=True)  # noqa: PTH207
+        ]
         missing_any |= bool(missing)
         fed = [usage.name for usage in source.usage]
         fed += [f"comparison {total.name}" for total in source.billing_totals]
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
-        span = keys[0] if len(keys) == 1 else f"{len(keys)}: {keys[0]} … {keys[-1]}"
+        span = f"{len(keys)}: {keys[0]} … {keys[-1]}" if len(keys) > 1 else "".join(keys) or "none"
         table.add_row(source.source, source.format.family, "\n".join(fed), span, shown or "none")
     out.print(table)
     raise typer.Exit(1 if missing_any else 0)
@@ -233,7 +240,7 @@ def list_meters(data: Data = None) -> None:
     out.print(table)
 
 
-def _misuse(message: str) -> None:
+def _misuse(message: str) -> NoReturn:
     err.print(message, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(2)
 
@@ -248,11 +255,14 @@ def _chosen(catalog: Catalog, names: list[str]) -> list[tuple[Source, BillingTot
 
 def _instant(text: str, zone: str) -> datetime:
     try:
+        clock = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        _misuse(f"--zone {zone}: there is no such zone. Write one such as America/New_York.")
+    try:
         moment = datetime.fromisoformat(text)
-        return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))
-    except (ValueError, KeyError, OSError):
-        _misuse(f"`{text}` in zone {zone}: write a date or time such as 2026-01-31T12:00:00Z.")
-        raise
+    except ValueError:
+        _misuse(f"`{text}`: write a date or time such as 2026-01-31T12:00:00Z.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=clock)
 
 
 def _short(path: Path) -> str:
@@ -269,8 +279,8 @@ def _totals_table(totals: dict[tuple[str, str], ControlTotals]) -> Table:
     table.add_column("meter", no_wrap=True)
     names = [part.name for part in fields(ControlTotals)]
     for name in (*names, "quantity_read"):
-        header = {"present": "already present"}.get(name, name.replace("_", " "))
-        table.add_column(header, justify="right", no_wrap=name != "present")
+        header = {"present": "already\npresent"}.get(name, name.replace("_", "\n", 1))
+        table.add_column(header.replace("_", " "), justify="right", no_wrap=True)
     for (source, usage), total in totals.items():
         rows = [grouped(getattr(total, name).rows) for name in names]
         table.add_row(source, usage, *rows, grouped(total.read.quantity))
@@ -313,3 +323,7 @@ def _progress() -> Iterator[Callable[[str, int], None]]:
             yield handler.begin
         finally:
             logger.removeHandler(handler)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import warnings
 import dagster as dg
 
 from spanner_pipeline.assets.imports import build_import_assets
+from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
 from spanner_pipeline.assets.usage import build_usage_asset
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
@@ -23,23 +24,23 @@ def merge_pools(catalog: Catalog) -> dict[str, str]:
             if pool & joined:
                 pools[name] = joined
         pools[source.source] = joined
-    return {
-        name: f"meter_{catalog.meters[min(pool)].folder.replace('%', '_')}"
-        for name, pool in pools.items()
-        if pool
-    }
+    return {name: f"meter_{identifier(min(pool))}" for name, pool in pools.items() if pool}
 
 
-def build_definitions(root: DataRoot) -> dg.Definitions:
-    """All assets, checks and jobs of a data root.
+def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
+    """All assets and checks of a data root.
+
+    Args:
+        root: The data root.
+        pooled: Whether imports into one meter wait for each other.
 
     Raises:
         ConfigurationError: With all mistakes of its YAML.
     """
     catalog = load_catalog(root)
-    pools = merge_pools(catalog)
+    pools = merge_pools(catalog) if pooled else {}
     imports = [
-        build_import_assets(root, catalog, source, pools[source.source])
+        build_import_assets(root, catalog, source, pools.get(source.source))
         for source in catalog.sources.values()
         if source.usage
     ]

@@ -24,6 +24,7 @@ from spanner_pipeline.lake.ledger import (
     configuration_digest,
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
+from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
@@ -93,6 +94,8 @@ def import_partition(
         for staged in done:
             if isinstance(staged, Staged):
                 write_rejected(root, source, partition, staged)
+        for staged in done:
+            if isinstance(staged, Staged):
                 _refuse_too_many_rejected(source, partition, staged)
         on_stage("validated", done, files)
         imports = [
@@ -102,7 +105,21 @@ def import_partition(
             for usage in done
         ]
         on_stage("merged", list(imports), files)
+    for done_import in imports:
+        log.info("%s", _summary(done_import))
     return imports
+
+
+def _summary(done: UsageImport) -> str:
+    totals, record = done.totals, done.record
+    what = f"{record.source} {record.partition} into {record.usage}"
+    if done.unchanged:
+        return f"{what}: unchanged, {totals.present.rows} events already present"
+    return (
+        f"{what}: {totals.read.rows} rows read, {totals.new.rows} new, {totals.present.rows} "
+        f"already present, {totals.corrected.rows} corrected, {totals.conflicting.rows} "
+        f"conflicting, {totals.rejected.rows} rejected, {totals.out_of_scope.rows} out of scope"
+    )
 
 
 def quarantine_file(
@@ -110,17 +127,18 @@ def quarantine_file(
 ) -> Path:
     """Where the rejected rows or conflicts (`kind`) of an import are kept, if it has any."""
     digest = batch.rsplit("/", 1)[-1]
-    name = f"{usage.replace('/', '%2F')}.{digest}.{kind}.parquet"
+    name = f"{file_name(usage)}.{digest}.{kind}.parquet"
     return root.quarantine / source / partition / name
 
 
 def write_rejected(root: DataRoot, source: Source, partition: str, staged: Staged) -> None:
     """Keep the rejected rows of an import, whole and at once."""
     parts = staged.parts(REJECTED)
-    if not parts:
-        return
     usage = staged.usage.name
     file = quarantine_file(root, source.source, partition, usage, staged.batch, "rejected")
+    if not parts:  # what an earlier configuration rejected of the same files is accepted now
+        file.unlink(missing_ok=True)
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
     work = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
     pl.scan_parquet(parts).sort("source_file", "source_line").sink_parquet(work)
@@ -185,7 +203,6 @@ def _merge(
         imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
     Ledger(root).add(record)
-    log.info("%s: %s rows new", what, record.totals.new.rows)
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
 
 

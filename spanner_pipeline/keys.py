@@ -37,7 +37,8 @@ def key_sql(source: str, meter: str, part: str | None, identity: Sequence[str] |
     """
     if identity is None:
         digest = "sha256(content)"
-        occurrence = f"row_number() OVER (PARTITION BY {digest} ORDER BY source_file, source_line)"
+        copies = f"PARTITION BY subject, {digest} ORDER BY source_file, source_line"
+        occurrence = f"row_number() OVER ({copies})"
         pieces = [digest, f"{occurrence}::VARCHAR"]
     else:
         pieces = [f'url_encode("{column}")' for column in identity]

@@ -76,10 +76,12 @@ class Meter(BaseModel):
 
     @model_validator(mode="after")
     def _distinct_dimensions(self) -> Meter:
-        names = [dimension.name for dimension in self.dimensions]
+        names = [dimension.name.lower() for dimension in self.dimensions]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"dimension `{name}` is declared twice. Keep one.")
+                raise ValueError(
+                    f"dimension `{name}` is declared twice (SQL takes no note of case). Keep one."
+                )
         return self
 
     @property

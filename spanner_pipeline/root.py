@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic
 
-from spanner_pipeline.configuration.document import Document, read_document
-from spanner_pipeline.configuration.source import BillingTotal, Source
+from spanner_pipeline.configuration.document import Document, KeyPath, Model, read_document
+from spanner_pipeline.configuration.source import BillingTotal, Source, Usage
 from spanner_pipeline.errors import ConfigurationError, Problem
 from spanner_pipeline.meters import Meter
 
@@ -78,66 +79,111 @@ def load_catalog(root: DataRoot) -> Catalog:
     Raises:
         ConfigurationError: With all mistakes of all files.
     """
-    problems: list[Problem] = []
-    meters: dict[str, Meter] = {}
-    sources: dict[str, Source] = {}
-    documents: dict[str, Document] = {}
-    for folder in ("meters", "sources"):
-        if not (root.path / folder).is_dir():
-            message = f"the data root has no folder {folder}/. Create it, or name another root."
-            problems.append(Problem(str(root.path), 0, "", message))
-        for path in sorted((root.path / folder).glob("*.y*ml")):
-            file = root.relative(path)
-            try:
-                document = read_document(path, file)
-                if folder == "meters":
-                    meter = document.read_as(Meter)
-                    if meter.name in meters:
-                        problems.append(document.problem(("name",), "another file has this meter."))
-                    meters[meter.name] = meter
-                else:
-                    source = document.read_as(Source)
-                    if source.source in sources:
-                        problems.append(
-                            document.problem(("source",), "another file has this source.")
-                        )
-                    sources[source.source] = source
-                    documents[source.source] = document
-            except ConfigurationError as error:
-                problems.extend(error.problems)
-    for name, source in sources.items():
-        problems.extend(_check_meters(source, documents[name], meters))
-    names = [total.name for source in sources.values() for total in source.billing_totals]
-    for name, source in sources.items():
-        for index, total in enumerate(source.billing_totals):
-            if names.count(total.name) > 1:
-                key = ("billing_totals", index, "name")
-                problems.append(documents[name].problem(key, "another comparison has this name."))
-    if problems:
+    meters = _read_folder(root, "meters", Meter)
+    sources = _read_folder(root, "sources", Source)
+    _refuse_repeated(meters, "name")
+    _refuse_repeated(sources, "source")
+    for document, source in sources.declared:
+        sources.problems += _check_usage(source, document, meters)
+        sources.problems += _check_totals(source, document, meters, sources)
+    if problems := meters.problems + sources.problems:
         raise ConfigurationError(problems)
-    return Catalog(meters, sources)
+    return Catalog(
+        {meter.name: meter for _, meter in meters.declared},
+        {source.source: source for _, source in sources.declared},
+    )
 
 
-def _check_meters(source: Source, document: Document, meters: dict[str, Meter]) -> list[Problem]:
+@dataclass
+class _Folder(Generic[Model]):
+    """What the YAML files of one folder declare, and what is wrong with them."""
+
+    declared: list[tuple[Document, Model]] = field(default_factory=list)
+    unreadable: set[str] = field(default_factory=set)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def _read_folder(root: DataRoot, name: str, model: type[Model]) -> _Folder[Model]:
+    folder: _Folder[Model] = _Folder()
+    if not (root.path / name).is_dir():
+        message = f"the data root has no folder {name}/. Create it, or name another root."
+        folder.problems.append(Problem(str(root.path), 0, "", message))
+    for path in sorted((root.path / name).glob("*.y*ml")):
+        names = {path.stem}
+        try:
+            document = read_document(path, root.relative(path))
+            if isinstance(document.data, dict):
+                names.add(str(document.data.get("name")))
+            folder.declared.append((document, document.read_as(model)))
+        except ConfigurationError as error:
+            folder.problems += error.problems
+            folder.unreadable |= names
+    return folder
+
+
+def _refuse_repeated(folder: _Folder[Meter] | _Folder[Source], key: str) -> None:
+    first: dict[str, str] = {}
+    for document, declared in folder.declared:
+        name = getattr(declared, key)
+        file = first.setdefault(name, document.file)
+        if file != document.file:
+            message = f"`{name}` is declared in {file} too. Choose another name."
+            folder.problems.append(document.problem((key,), message))
+
+
+def _check_meter(
+    name: str, path: KeyPath, document: Document, meters: _Folder[Meter]
+) -> list[Problem]:
+    known = sorted(meter.name for _, meter in meters.declared)
+    if name in known or name in meters.unreadable:
+        return []
+    message = f"`{name}` is not in meters/ (known: {', '.join(known) or 'none'}). Declare it there."
+    return [document.problem(path, message)]
+
+
+def _check_usage(source: Source, document: Document, meters: _Folder[Meter]) -> list[Problem]:
     problems = []
-    known = ", ".join(sorted(meters)) or "none"
+    by_name = {meter.name: meter for _, meter in meters.declared}
     for index, usage in enumerate(source.usage):
         path = ("usage", index)
-        meter = meters.get(usage.meter)
-        if meter is None:
-            message = f"`{usage.meter}` is not in meters/ (known: {known})."
-            problems.append(document.problem((*path, "meter"), message))
-            continue
-        defined = {dimension.name: dimension for dimension in meter.dimensions}
-        for name in usage.dimensions.keys() - defined.keys():
-            message = f"meter {meter.name} has no such dimension (it has {', '.join(defined)})."
-            problems.append(document.problem((*path, "dimensions", name), message))
-        for dimension in meter.dimensions:
-            if dimension.must_be_present and dimension.name not in usage.dimensions:
-                message = f"dimension `{dimension.name}` is required by meter {meter.name}. Map it."
-                problems.append(document.problem((*path, "dimensions"), message))
+        problems += _check_meter(usage.meter, (*path, "meter"), document, meters)
+        if usage.meter in by_name:
+            problems += _check_dimensions(usage, by_name[usage.meter], path, document)
+    return problems
+
+
+def _check_dimensions(
+    usage: Usage, meter: Meter, path: KeyPath, document: Document
+) -> list[Problem]:
+    path = (*path, "dimensions")
+    names = [dimension.name for dimension in meter.dimensions]
+    required = [dimension.name for dimension in meter.dimensions if dimension.must_be_present]
+    has = f"it has {', '.join(names)}" if names else "it has none"
+    return [
+        document.problem(
+            (*path, name),
+            f"meter {meter.name} has no such dimension ({has}). Remove it, or add it to the meter.",
+        )
+        for name in usage.dimensions
+        if name not in names
+    ] + [
+        document.problem(
+            path, f"meter {meter.name} requires `{name}`. Map it, such as `{name}: <column>`."
+        )
+        for name in required
+        if name not in usage.dimensions
+    ]
+
+
+def _check_totals(
+    source: Source, document: Document, meters: _Folder[Meter], sources: _Folder[Source]
+) -> list[Problem]:
+    problems = []
+    names = [total.name for _, other in sources.declared for total in other.billing_totals]
     for index, total in enumerate(source.billing_totals):
-        if total.meter not in meters:
-            message = f"`{total.meter}` is not in meters/ (known: {known})."
-            problems.append(document.problem(("billing_totals", index, "meter"), message))
+        path = ("billing_totals", index)
+        problems += _check_meter(total.meter, (*path, "meter"), document, meters)
+        if names.count(total.name) > 1:
+            message = f"another comparison is called `{total.name}`. Choose another name."
+            problems.append(document.problem((*path, "name"), message))
     return problems

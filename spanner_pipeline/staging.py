@@ -167,7 +167,7 @@ def _keyed(
     key = key_sql(source.source, usage.meter, usage.part, identity_columns(source))
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"SET temp_directory = '{folder / 'spill'}'")
+        connection.execute("SET temp_directory = $1", [str(folder / "spill")])
         connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
         try:
             keyed = connection.sql(f"SELECT *, {key} AS idempotency_key FROM rows")

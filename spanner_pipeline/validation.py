@@ -18,7 +18,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts
-from spanner_pipeline.sources.mapping import identity_columns
+from spanner_pipeline.sources.mapping import TERM_SEPARATOR, identity_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
@@ -132,11 +132,11 @@ def _checker(holds: pl.Expr):  # type: ignore[no-untyped-def]  # pandera passes 
 
 def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
     subject, quantity, time = pl.col("subject"), pl.col("quantity"), pl.col("timestamp")
+    no_subject = subject.is_null() | (subject == "")
     quantity_text, time_text = pl.col("text.quantity"), pl.col("text.timestamp")
     rules = [
-        Rule(reasons.MALFORMED, ~pl.col("malformed"), pl.col("original")),
-        Rule(reasons.SUBJECT_MISSING, subject.is_not_null() & (subject != ""), subject),
-        Rule(reasons.SUBJECT_PATTERN, subject.str.contains(SUBJECT_PATTERN), subject),
+        Rule(reasons.SUBJECT_MISSING, subject != "", subject),
+        Rule(reasons.SUBJECT_PATTERN, subject.str.contains(SUBJECT_PATTERN) | no_subject, subject),
         Rule(reasons.QUANTITY_MISSING, quantity_text.is_not_null(), quantity_text),
         *_quantity_rules(usage, quantity, quantity_text),
         Rule(reasons.TIMESTAMP_MISSING, time_text.is_not_null(), time_text),
@@ -154,13 +154,16 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
         )
     for dimension in meter.dimensions:
         rules += _dimension_rules(dimension)
-    return rules
+    # A malformed row has no fields to find fault with.
+    malformed = pl.col("malformed")
+    rules = [Rule(r.reason, r.holds.fill_null(value=False) | malformed, r.value) for r in rules]
+    return [Rule(reasons.MALFORMED, ~malformed, pl.col("original")), *rules]
 
 
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
     number = texts.is_number(text)
     if usage.quantity.sum:
-        terms = text.str.split(" + ")
+        terms = text.str.split(TERM_SEPARATOR)
         number = terms.list.eval(texts.is_number(pl.element())).list.all()
     rules = [
         Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text),

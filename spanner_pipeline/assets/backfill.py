@@ -11,8 +11,9 @@ from typing import Any
 
 import dagster as dg
 
+from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
-from spanner_pipeline.assets.instance import open_instance
+from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
 from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
 from spanner_pipeline.assets.usage import usage_key
@@ -86,7 +87,9 @@ def run_backfill(
     """
     catalog = load_catalog(root)
     chosen = [(s, select_partitions(s, first, last)) for s in select_sources(catalog, sources)]
-    definitions = build_definitions(root)
+    # No pools: a process that is killed would keep its slot, and all that follow would wait for it.
+    # The check of each commit guards the lake.
+    definitions = build_definitions(root, pooled=False)
     outcome = BackfillOutcome()
     with open_instance(root) as instance:
         for source, keys in chosen:
@@ -125,6 +128,8 @@ def select_partitions(source: Source, first: str | None, last: str | None) -> li
             raise UnknownNameError(f"{source.source} has no partition `{key}` (it has {span}).")
     begin = keys.index(first) if first else 0
     end = keys.index(last) + 1 if last else len(keys)
+    if first and last and end <= begin:
+        raise UnknownNameError(f"no partition is from `{first}` to `{last}`: exchange the two.")
     return keys[begin:end]
 
 
@@ -140,7 +145,7 @@ def _import(
         [definitions.get_assets_def(merged)],
         instance=instance,
         run_config=_QUIET,
-        tags=dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)),
+        tags={**dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)), PROCESS: this_process()},
         raise_on_error=False,
     )
     done = set()
@@ -157,7 +162,7 @@ def _import(
         reasons = _reasons(result)
         for partition in keys:
             if partition not in done:
-                why = reasons.get(partition) or reasons.get("", "the run failed; see its log.")
+                why = reasons.get(partition) or reasons.get("", "the run ended early.")
                 outcome.failures[source.source, partition] = why
 
 
@@ -169,10 +174,11 @@ def _reasons(result: dg.ExecuteInProcessResult) -> dict[str, str]:
             continue
         failure = event.step_failure_data
         if failure.user_failure_data is None:
-            reasons[""] = failure.error_display_string.strip().splitlines()[0]
+            error = failure.error and (failure.error.cause or failure.error)
+            reasons[""] = error.message.strip() if error else "the run failed; see its log."
             continue
         reasons[""] = failure.user_failure_data.description or ""
-        table = failure.user_failure_data.metadata.get("failed partitions")
+        table = failure.user_failure_data.metadata.get(FAILED_PARTITIONS)
         for record in table.records if isinstance(table, dg.TableMetadataValue) else []:
             reasons[str(record.data["partition"])] = str(record.data["reason"])
     return reasons
@@ -209,5 +215,6 @@ def _materialize(
         [definitions.get_assets_def(key)],
         instance=instance,
         run_config=_QUIET,
+        tags={PROCESS: this_process()},
         raise_on_error=False,
     )

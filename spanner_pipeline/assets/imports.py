@@ -7,11 +7,12 @@ output of a ranged run would paint every partition green (dagster-io/dagster#178
 
 import logging
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import dagster as dg
 
+from spanner_pipeline.assets.failures import failure_of, reason_of
 from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
+from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
@@ -46,7 +47,7 @@ def import_key(source: str, stage: str) -> dg.AssetKey:
 
 
 def build_import_assets(
-    root: DataRoot, catalog: Catalog, source: Source, pool: str
+    root: DataRoot, catalog: Catalog, source: Source, pool: str | None
 ) -> dg.AssetsDefinition:
     """The import of one source.
 
@@ -57,7 +58,6 @@ def build_import_assets(
         pool: Imports in one pool run one at a time; sources that share a meter share it.
     """
     partitions = partitions_of(source)
-    owners = [source.owner] if source.owner else []
     specs = [
         dg.AssetSpec(
             import_key(source.source, stage),
@@ -65,7 +65,7 @@ def build_import_assets(
             description=f"{_STAGE_DESCRIPTIONS[stage]} {source.description}".strip(),
             group_name=source.source,
             kinds=_STAGE_KINDS[stage],
-            owners=owners,
+            owners=owners_of(source),
             skippable=True,
             partitions_def=partitions,
             metadata={"files": source.files, "meters": ", ".join(u.name for u in source.usage)},
@@ -103,26 +103,15 @@ def build_import_assets(
             try:
                 usages = import_partition(root, catalog, source, partition, on_stage)
                 done[-1] = done[-1].with_metadata(merged_metadata(usages))
-            except PipelineError as error:
-                failures[partition] = str(error)
-                context.log.error(f"{source.source} {partition}: {error}")
+            except Exception as error:  # whatever it is, the neighbours go on
+                failures[partition] = reason_of(error)
+                context.log.error(
+                    f"{source.source} {partition}: {failures[partition]}",
+                    exc_info=not isinstance(error, PipelineError),
+                )
             yield from done
             log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
         if failures:
             raise failure_of(source.source, failures)
 
     return imported
-
-
-def failure_of(source: str, failures: dict[str, str]) -> dg.Failure:
-    """One failure for the partitions of a run that failed, with the reason of each."""
-    listing: Any = dg.MetadataValue.table(
-        [dg.TableRecord({"partition": p, "reason": why}) for p, why in failures.items()]
-    )
-    first = next(iter(failures))
-    noun = "partition" if len(failures) == 1 else "partitions"
-    return dg.Failure(
-        description=f"{source}: {len(failures)} {noun} failed. {first}: {failures[first]}",
-        metadata={"failed partitions": listing},
-        allow_retries=False,
-    )

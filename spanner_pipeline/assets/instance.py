@@ -1,12 +1,17 @@
 """The Dagster instance of a data root, with the settings that the pipeline needs."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 import dagster as dg
 
+from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.root import DataRoot
+
+PROCESS = "spanner_pipeline/process"
+"""The tag of a run that the command line executes in its own process: host and process id."""
 
 SETTINGS = """\
 # Written by spanner_pipeline where it is missing; yours to change.
@@ -14,7 +19,7 @@ telemetry: {enabled: false}
 nux: {enabled: false}
 # Crashed runs are tried again; runs that failed for bad data are not.
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
-run_monitoring: {enabled: true, poll_interval_seconds: 10}
+run_monitoring: {enabled: true, poll_interval_seconds: 10, free_slots_after_run_end_seconds: 10}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -28,9 +33,23 @@ python_logs:
 """
 
 
+class UnusableRootError(PipelineError):
+    """Dagster cannot keep its records in this data root."""
+
+
 def prepare_home(root: DataRoot) -> None:
-    """Create the instance folder and its settings where missing, and point Dagster to it."""
+    """Create the instance folder and its settings where missing, and point Dagster to it.
+
+    Raises:
+        UnusableRootError: When Dagster would take a part of the folder's name for something else.
+    """
     home = root.dagster_home
+    for sign in "%?":  # Dagster makes a URL of the path, and does not quote it
+        if sign in str(home):
+            raise UnusableRootError(
+                f"{home}: Dagster cannot keep its records below a folder with `{sign}` in its "
+                "name. Rename the folder, or choose another data root."
+            )
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
@@ -41,9 +60,40 @@ def prepare_home(root: DataRoot) -> None:
 
 
 def open_instance(root: DataRoot) -> dg.DagsterInstance:
-    """The persistent instance of a data root; the web server and daemon share it."""
+    """The persistent instance of a data root; the web server and daemon share it.
+
+    Raises:
+        UnusableRootError: When Dagster cannot keep its records there.
+    """
     prepare_home(root)
-    return dg.DagsterInstance.from_config(str(root.dagster_home))
+    instance = dg.DagsterInstance.from_config(str(root.dagster_home))
+    _settle(instance)
+    return instance
+
+
+def this_process() -> str:
+    """This process, as a run is tagged with it."""
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _settle(instance: dg.DagsterInstance) -> None:
+    """Fail the runs of killed processes: they would be shown, and counted, as running for ever."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        host, _, process = run.tags.get(PROCESS, "").partition(" ")
+        if host == socket.gethostname() and not _lives(int(process)):
+            instance.report_run_failed(run, "The process of this run was killed. Run it again.")
+
+
+def _lives(process: int) -> bool:
+    if process == os.getpid():  # this process has begun no run yet; it got the id of a dead one
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 import dagster as dg
 
+from spanner_pipeline.assets.failures import readable_failures
+from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.usage import feeding
 from spanner_pipeline.configuration.source import BillingTotal, Source
-from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.compare import STATUSES, reconcile
 from spanner_pipeline.reconciliation.report import grouped, percent, signed, write_report
 from spanner_pipeline.root import Catalog, DataRoot
@@ -25,7 +26,7 @@ def old_bill_spec(source: Source) -> dg.AssetSpec:
         description=source.description,
         group_name=source.source,
         kinds={"file"},
-        owners=[source.owner] if source.owner else [],
+        owners=owners_of(source),
         metadata={"files": source.files},
     )
 
@@ -41,7 +42,7 @@ def build_report_asset(
         deps=[old_bill_spec(source).key, *feeding(catalog, catalog.meters[total.meter])],
         group_name="reports",
         kinds={"duckdb", "html"},
-        owners=[source.owner] if source.owner else [],
+        owners=owners_of(source),
         description=total.description,
         check_specs=[
             dg.AssetCheckSpec(
@@ -52,11 +53,9 @@ def build_report_asset(
         ],
     )
     def report() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants it bare
-        try:
+        with readable_failures():
             comparison = reconcile(root, catalog, source, total)
-        except PipelineError as error:
-            raise dg.Failure(description=str(error), allow_retries=False) from error
-        files = write_report(root, comparison)
+            files = write_report(root, comparison)
         share = percent(comparison.difference, comparison.old_total)
         counts = {status: comparison.cells.filter(status=status).height for status in STATUSES}
         breaks = [

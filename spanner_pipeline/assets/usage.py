@@ -3,7 +3,9 @@
 import dagster as dg
 import polars as pl
 
+from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.imports import import_key
+from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.control import exact_sum
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.report import plain
@@ -13,7 +15,7 @@ from spanner_pipeline.usage import daily_usage
 
 def usage_key(meter: Meter) -> dg.AssetKey:
     """The asset of a meter's daily usage."""
-    return dg.AssetKey(["usage", meter.name])
+    return dg.AssetKey(["usage", identifier(meter.name)])
 
 
 def feeding(catalog: Catalog, meter: Meter) -> list[dg.AssetKey]:
@@ -36,7 +38,8 @@ def build_usage_asset(root: DataRoot, catalog: Catalog, meter: Meter) -> dg.Asse
         description=f"{meter.description} Daily {meter.aggregation} of {meter.unit} by subject.",
     )
     def usage() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants it bare
-        path, daily = daily_usage(root, meter)
+        with readable_failures():
+            path, daily = daily_usage(root, meter)
         months = (
             daily.group_by(pl.col("bucket_start").dt.strftime("%Y-%m").alias("month"))
             .agg(

@@ -6,6 +6,7 @@ an object; the models that read a document decide what a text means.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from spanner_pipeline.configuration.explanations import explanation
+from spanner_pipeline.configuration.values import MistakesError
 from spanner_pipeline.errors import ConfigurationError, Problem
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,21 +46,17 @@ class Document:
         try:
             return model.model_validate(self.data)
         except ValidationError as error:
-            problems = [self._explain(detail) for detail in error.errors()]
+            problems = [p for detail in error.errors() for p in self._problems(detail, model)]
             raise ConfigurationError(list(dict.fromkeys(problems))) from None
 
-    def _explain(self, detail: Any) -> Problem:
+    def _problems(self, detail: Any, model: type[BaseModel]) -> Iterator[Problem]:
         path = tuple(detail["loc"])
-        kind, message = detail["type"], detail["msg"].removeprefix("Value error, ")
-        if kind == "missing":
-            message = "is missing. Add it."
-        elif kind == "extra_forbidden":
-            message = "is not a known key. Remove it or correct its spelling."
-        elif kind.startswith("model") or kind.endswith("_type"):
-            message = f"{message}; found {detail['input']!r}"
-        elif "input" in detail and not isinstance(detail["input"], dict | list):
-            message = f"{message} (found {detail['input']!r})"
-        return self.problem(path, message)
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, MistakesError):
+            for below, message in cause.found:
+                yield self.problem((*path, *below), message)
+        else:
+            yield self.problem(path, explanation(detail, model))
 
 
 def dotted(path: KeyPath) -> str:
@@ -80,7 +79,8 @@ def read_document(path: Path, file: str) -> Document:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
         what = getattr(error, "problem", None) or str(error)
-        raise ConfigurationError([Problem(file, line, "", f"not valid YAML: {what}")]) from None
+        message = f"not valid YAML: {what}. Check indentation, quotes and brackets here and above."
+        raise ConfigurationError([Problem(file, line, "", message)]) from None
     except UnicodeDecodeError:
         raise ConfigurationError([Problem(file, 1, "", "not UTF-8. Save it as UTF-8.")]) from None
     lines: dict[KeyPath, int] = {(): 1}
@@ -107,7 +107,8 @@ def _build(
             key = str(key_node.value)
             line = key_node.start_mark.line + 1
             if key in mapping:
-                problems.append(Problem(file, line, dotted((*path, key)), "stands twice."))
+                message = f"stands twice, first in line {lines[*path, key]}. Keep one."
+                problems.append(Problem(file, line, dotted((*path, key)), message))
             lines[(*path, key)] = line
             mapping[key] = _build(value_node, (*path, key), lines, problems, file)
         return mapping

@@ -7,16 +7,20 @@ totals (`reconciliation`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from spanner_pipeline.configuration.identity import Corrections, Identity
+from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
     Filter,
-    IdentityPart,
+    Mistake,
+    MistakesError,
     Quantity,
     Strict,
     Timestamp,
@@ -31,24 +35,13 @@ Grain = Literal["day", "month", "year", "whole"]
 WHOLE = "whole"
 """The only partition of a source that is delivered in one piece."""
 
+PLACEHOLDER_ORDER = ("year", "month", "day")
 PLACEHOLDERS = {
     "day": {"year", "month", "day"},
     "month": {"year", "month"},
     "year": {"year"},
     "whole": set(),
 }
-
-
-class Format(Strict):
-    """How the bytes of a file become rows of texts."""
-
-    family: Literal["delimited", "json_lines", "access_log", "parquet"]
-    columns: tuple[str, ...] = ()
-    separator: str = Field(default=",", min_length=1, max_length=1)
-    quote: str = Field(default='"', max_length=1)
-    encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
-    layout: Literal["combined", "common"] = "combined"
-    nulls: tuple[str, ...] = ("",)
 
 
 class Partitions(Strict):
@@ -86,43 +79,6 @@ def complete_date(text: str) -> str:
     return f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
 
 
-class Identity(Strict):
-    """What makes a row itself: its own id, several columns together, or content and occurrence."""
-
-    native: IdentityPart | None = None
-    composite: tuple[IdentityPart, ...] = ()
-    multiset: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        return {"multiset": True} if given == "multiset" else given
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Identity:
-        if (self.native is not None) + bool(self.composite) + self.multiset != 1:
-            raise ValueError("needs exactly one of native, composite and multiset.")
-        return self
-
-    @property
-    def parts(self) -> tuple[IdentityPart, ...]:
-        """The declared parts; none for a multiset."""
-        return (self.native,) if self.native else self.composite
-
-
-class Corrections(Strict):
-    """That a later delivery may correct a row: the higher `revision` wins."""
-
-    revision: IdentityPart
-
-    @field_validator("revision")
-    @classmethod
-    def _ordered(cls, revision: IdentityPart) -> IdentityPart:
-        if revision.type == "text":
-            raise ValueError("needs `type: number` or `type: time`; texts have no order to trust.")
-        return revision
-
-
 class Scope(Strict):
     """Which time is migrated: events outside [from, to) are out of scope, and counted."""
 
@@ -157,6 +113,12 @@ class Usage(Strict):
     def name(self) -> str:
         """How this usage is told apart within its source."""
         return f"{self.meter}.{self.part}" if self.part else self.meter
+
+    @property
+    def essential_columns(self) -> list[str]:
+        """The source columns without which no row can become an event."""
+        names = [*self.subject.columns, *self.quantity.columns, *self.timestamp.columns]
+        return [] if self.where else [n for n in names if n not in self.quantity.null_as_zero]
 
     @property
     def columns(self) -> list[str]:
@@ -218,7 +180,6 @@ class BillingTotal(Strict):
     quantity: OldQuantity
     amount: OldQuantity | None = None
     currency: str = ""
-    rounded_up_to: tuple[Decimal, ...] = ()
     tolerance: Tolerance = Tolerance()
     severity: Literal["error", "warn"] = "error"
 
@@ -237,7 +198,7 @@ class Source(Strict):
     description: str = ""
     owner: str | None = None
     format: Format
-    files: str
+    files: str = Field(min_length=1)
     partitions: Partitions
     zone: str | None = None
     identity: Identity | None = None
@@ -251,43 +212,64 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
-        found = set(re.findall(r"\{(\w*)\}", self.files))
-        expected = PLACEHOLDERS[self.partitions.grain]
-        if found != expected:
-            wanted = ", ".join(f"{{{name}}}" for name in sorted(expected)) or "none"
-            raise ValueError(
-                f"`files` must name the placeholders of grain {self.partitions.grain}: {wanted}."
-            )
-        if self.usage and self.identity is None:
-            raise ValueError("has usage but no `identity`. Say what makes a row itself.")
-        if not self.usage and not self.billing_totals:
-            raise ValueError("has neither `usage` nor `billing_totals`.")
-        if self.billing_totals and self.partitions.grain != WHOLE:
-            raise ValueError("billing totals are read as one; use `partitions: {grain: whole}`.")
-        for usage in self.usage:
-            if not self.zone_of(usage.timestamp) and not usage.timestamp.may_have_offset:
-                raise ValueError(
-                    f"the time format of `{usage.name}` has no offset (%z); declare the `zone`."
-                )
-        names = [usage.name for usage in self.usage]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(
-                    f"two usages feed `{name}`; one row may not have one key twice. "
-                    "Give each its own `part`."
-                )
+        if found := [*self._delivery_mistakes(), *self._usage_mistakes()]:
+            raise MistakesError(found)
         return self
+
+    def _delivery_mistakes(self) -> Iterator[Mistake]:
+        grain = self.partitions.grain
+        expected = PLACEHOLDERS[grain]
+        if set(re.findall(r"\{(\w*)\}", self.files)) != expected:
+            wanted = " ".join(f"{{{name}}}" for name in PLACEHOLDER_ORDER if name in expected)
+            yield (
+                ("files",),
+                f"grain {grain} takes {wanted or 'no'} placeholders; found {self.files}",
+            )
+        if not self.usage and not self.billing_totals:
+            yield (), "has neither `usage` nor `billing_totals`. Add what its rows mean."
+        if self.billing_totals and grain != WHOLE:
+            message = "must be `whole`: billing totals are read as one."
+            yield ("partitions", "grain"), message
+
+    def _usage_mistakes(self) -> Iterator[Mistake]:
+        if self.usage and self.identity is None:
+            yield (
+                ("identity",),
+                "is missing. Say what makes a row itself: `native: <column>`, `composite: "
+                "[<columns>]`, or `multiset` where identical rows are real repeats.",
+            )
+        first: dict[str, int] = {}
+        for index, usage in enumerate(self.usage):
+            if not self.zone_of(usage.timestamp) and not usage.timestamp.may_have_offset:
+                message = "has no offset (%z), so nobody knows whose clock it was; declare `zone`."
+                yield ("usage", index, "timestamp", "format"), message
+            if first.setdefault(usage.name, index) != index:
+                message = (
+                    f"usage[{first[usage.name]}] feeds `{usage.name}` too, and one row may not "
+                    "have one key twice. Give each its own `part`."
+                )
+                yield ("usage", index, "part"), message
 
     @property
     def columns(self) -> list[str]:
         """All source columns that any declaration reads, in order of first mention."""
         names = [name for usage in self.usage for name in usage.columns]
         names += [name for total in self.billing_totals for name in total.columns]
-        if self.identity is not None:
-            names += [name for part in self.identity.parts for name in part.columns]
+        names += self._identity_columns
         if self.corrections is not None:
             names += self.corrections.revision.columns
         return [name for name in dict.fromkeys(names) if name != SOURCE_FILE]
+
+    @property
+    def essential_columns(self) -> list[str]:
+        """The source columns that a file cannot lack in all its rows."""
+        names = [name for usage in self.usage for name in usage.essential_columns]
+        return [n for n in dict.fromkeys(names + self._identity_columns) if n != SOURCE_FILE]
+
+    @property
+    def _identity_columns(self) -> list[str]:
+        parts = self.identity.parts if self.identity is not None else ()
+        return [name for part in parts for name in part.columns]
 
     def zone_of(self, timestamp: Timestamp) -> str | None:
         """The zone of a naive time: its own, else the source's."""

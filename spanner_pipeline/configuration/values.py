@@ -9,14 +9,31 @@ import re
 from decimal import Decimal
 from string import Formatter
 from typing import Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+from spanner_pipeline.configuration import patterns
+
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+ISO8601 = "iso8601"
+EPOCHS = {"epoch_seconds": 6, "epoch_milliseconds": 3}
+"""Counts since 1970 in UTC, and how many digits after the point a microsecond leaves them."""
 
 SOURCE_FILE = "source_file"
 """The built-in column that holds the row's file name."""
+
+
+Mistake = tuple[tuple[str | int, ...], str]
+"""A key path below a model, and what is wrong there and what to write instead."""
+
+
+class MistakesError(ValueError):
+    """Mistakes that a model finds below itself."""
+
+    def __init__(self, found: list[Mistake]) -> None:
+        """Keep them for the document, which knows their lines."""
+        self.found = found
+        super().__init__("; ".join(message for _, message in found))
 
 
 class Strict(BaseModel):
@@ -31,14 +48,7 @@ def known_zone(name: str | None) -> str | None:
     Raises:
         ValueError: When it does not.
     """
-    if name is not None:
-        try:
-            ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError(
-                f"`{name}` is no time zone. Use an IANA name such as America/New_York."
-            ) from None
-    return name
+    return None if name is None else patterns.time_zone(name)
 
 
 class Value(Strict):
@@ -62,14 +72,12 @@ class Value(Strict):
     @field_validator("extract")
     @classmethod
     def _one_group(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"not a regular expression: {error}") from None
-            if groups != 1:
-                raise ValueError("needs exactly one group in parentheses: the part to keep.")
-        return pattern
+        return None if pattern is None else patterns.one_group(pattern)
+
+    @field_validator("template")
+    @classmethod
+    def _of_columns(cls, template: str | None) -> str | None:
+        return None if template is None else patterns.template(template)
 
     @model_validator(mode="after")
     def _one_origin(self) -> Value:
@@ -114,6 +122,10 @@ class Quantity(Value):
     def _number(self) -> Quantity:
         if self.constant is not None and not NUMBER.fullmatch(self.constant):
             raise ValueError(f"the constant `{self.constant}` is not a number.")
+        if self.sum and (self.extract or self.map):
+            raise ValueError("`sum` takes whole columns; remove `extract` and `map`.")
+        if unknown := ", ".join(n for n in self.null_as_zero if n not in self.sum):
+            raise ValueError(f"`null_as_zero` names {unknown}, which `sum` does not. Correct it.")
         return self
 
     def _origin_names(self) -> list[str]:
@@ -128,20 +140,27 @@ class Quantity(Value):
 class Timestamp(Value):
     """A point in time. Without an offset in the text, `zone` says whose clock it was.
 
-    `format` is `iso8601` or a strptime pattern. An hour that a clock change repeats is rejected
-    unless `ambiguous` says which of the two to take; an hour that it skips is rejected.
+    `format` is `iso8601`, `epoch_seconds`, `epoch_milliseconds` or a strptime pattern. An hour that
+    a clock change repeats is rejected unless `ambiguous` says which of the two to take; an hour
+    that it skips is rejected.
     """
 
-    format: str = "iso8601"
+    format: str = ISO8601
     zone: str | None = None
     ambiguous: Literal["reject", "earliest", "latest"] = "reject"
 
     _zone = field_validator("zone")(known_zone)
 
+    @field_validator("format")
+    @classmethod
+    def _readable(cls, format_: str) -> str:
+        named = format_ == ISO8601 or format_ in EPOCHS
+        return format_ if named else patterns.time_pattern(format_)
+
     @property
     def may_have_offset(self) -> bool:
-        """Whether texts of this format can name their own offset from UTC."""
-        return self.format == "iso8601" or re.search(r"%[:#]*z|%\+", self.format) is not None
+        """Whether texts of this format can be points in time without a declared zone."""
+        return self.format == ISO8601 or self.format in EPOCHS or patterns.names_offset(self.format)
 
 
 class IdentityPart(Timestamp):

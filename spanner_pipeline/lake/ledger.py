@@ -11,6 +11,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile
@@ -111,12 +113,20 @@ class Ledger:
         return _read(path) if path.is_file() else None
 
     def add(self, record: ImportRecord) -> None:
-        """Write one import down."""
+        """Write one import down.
+
+        Where two processes import one delivery at once, the record stays that says what was new.
+        """
         path = self._path(record.batch, record.usage, record.configuration)
         path.parent.mkdir(parents=True, exist_ok=True)
         work = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
         work.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", encoding="utf-8")
-        os.replace(work, path)
+        if record.version_after != record.version_before:
+            os.replace(work, path)
+            return
+        with suppress(FileExistsError):
+            path.hardlink_to(work)
+        work.unlink()
 
     def current(self, source: str | None = None) -> Iterator[ImportRecord]:
         """The latest import of each partition and usage, in that order."""
@@ -131,7 +141,7 @@ class Ledger:
 
     def _path(self, batch: str, usage: str, configuration: str) -> Path:
         source, partition, digest = batch.split("/")
-        name = f"{usage.replace('/', '%2F')}.{digest}.{configuration[:16]}.json"
+        name = f"{file_name(usage)}.{digest}.{configuration[:16]}.json"
         return self._folder / source / partition / name
 
 

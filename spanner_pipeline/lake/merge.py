@@ -18,15 +18,17 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 from deltalake.exceptions import CommitFailedError
 
-from spanner_pipeline.control import Total
+from spanner_pipeline.control import EXACT, Total
 from spanner_pipeline.errors import ConservationError, LakeBusyError
 from spanner_pipeline.events import ORIGIN, event_columns, payload_columns
-from spanner_pipeline.lake.table import DAY, EventTable
+from spanner_pipeline.lake.table import DAY, EventTable, literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.staging import ACCEPTED, Staged
@@ -79,12 +81,14 @@ def merge(
         table = EventTable(root, staged.meter)
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET temp_directory = '{staged.folder / 'spill'}'")
+            connection.execute(f"SET temp_directory = {literal(staged.folder / 'spill')}")
             _classify(connection, table, staged, corrections)
-            result = MergeResult(_outcomes(connection), table.version, table.version)
+            result = MergeResult(
+                _outcomes(connection, staged.meter.decimals), table.version, table.version
+            )
             _check(staged, result)
-            _write_conflicts(connection, staged.meter, conflicts_file, corrections)
             before_commit(result)
+            _write_conflicts(connection, staged.meter, result, conflicts_file, corrections)
             try:
                 version = _commit(connection, table, staged, result)
                 return MergeResult(result.outcomes, result.version_before, version)
@@ -101,8 +105,8 @@ def _classify(
 ) -> None:
     meter = staged.meter
     columns = ", ".join(f'"{name}"' for name in event_columns(meter))
-    parts = [str(part) for part in staged.parts(ACCEPTED)]
-    listing = ", ".join("'" + part.replace("'", "''") + "'" for part in parts)
+    parts = staged.parts(ACCEPTED)
+    listing = ", ".join(literal(part) for part in parts)
     rows = f"read_parquet([{listing}])" if parts else f"({table.empty()})"
     connection.execute(f"""
         CREATE TEMP TABLE incoming AS
@@ -153,11 +157,20 @@ def _same(meter: Meter, left: str, right: str) -> str:
     )
 
 
-def _outcomes(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], Total]:
-    rows = connection.execute("""
-        SELECT source_file, outcome, count(*), sum(quantity) FROM classified GROUP BY ALL
-    """).fetchall()
+def _outcomes(connection: duckdb.DuckDBPyConnection, decimals: int) -> dict[tuple[str, str], Total]:
+    try:
+        rows = _sums(connection, "sum(quantity)")
+    except duckdb.OutOfRangeException:  # more than a decimal column holds; whole numbers go on
+        rows = _sums(connection, "sum(replace(quantity::VARCHAR, '.', '')::BIGNUM)")
+        rows = [(*row, EXACT.scaleb(Decimal(units), -decimals)) for *row, units in rows]
     return {(file, outcome): Total(count, quantity) for file, outcome, count, quantity in rows}
+
+
+def _sums(connection: duckdb.DuckDBPyConnection, quantity: str) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = connection.execute(f"""
+        SELECT source_file, outcome, count(*), {quantity} FROM classified GROUP BY ALL
+    """).fetchall()
+    return rows
 
 
 def _check(staged: Staged, result: MergeResult) -> None:
@@ -179,13 +192,18 @@ def _commit(
     entering = sum(t.rows for (_, o), t in result.outcomes.items() if o in ("new", "corrected"))
     if entering == 0:
         return table.version
-    columns = ", ".join(f'"{name}"' for name in [*event_columns(staged.meter), DAY])
+    columns = ", ".join(f'"{name}"' for name in table.schema().names)
     order = f"ORDER BY {DAY}, subject, timestamp, idempotency_key"
-    enter = f"SELECT {columns} FROM classified WHERE outcome IN ('new', 'corrected')"
+    connection.execute(f"""
+        CREATE TEMP VIEW entering AS
+        {table.empty()} UNION ALL BY NAME
+        SELECT * EXCLUDE (copy, day_before, outcome) FROM classified
+        WHERE outcome IN ('new', 'corrected')""")
     properties = {"import_batch": staged.batch, "usage": staged.usage.name}
     corrected = any(outcome == "corrected" for _, outcome in result.outcomes)
     if not corrected:
-        return table.append(connection.sql(f"{enter} {order}").to_arrow_reader(), properties)
+        events = connection.sql(f"SELECT {columns} FROM entering {order}").to_arrow_reader()
+        return table.append(events, properties)
     days = [
         str(day)
         for (day,) in connection.execute(f"""
@@ -195,9 +213,9 @@ def _commit(
     touched = ", ".join(f"DATE '{day}'" for day in days)
     connection.execute(f"""
         CREATE TEMP TABLE result AS
-        SELECT {columns} FROM ({table.select(f"{DAY} IN ({touched})")})
+        SELECT * FROM ({table.select(f"{DAY} IN ({touched})")})
         ANTI JOIN (SELECT * FROM classified WHERE outcome = 'corrected') USING (idempotency_key)
-        UNION ALL BY NAME {enter}""")
+        UNION ALL BY NAME SELECT * FROM entering""")
     _check_result(connection, table, touched)
     events = connection.sql(f"SELECT {columns} FROM result {order}").to_arrow_reader()
     return table.replace_days(days, events, properties)
@@ -205,22 +223,29 @@ def _commit(
 
 def _check_result(connection: duckdb.DuckDBPyConnection, table: EventTable, touched: str) -> None:
     """The days that are rewritten hold what they held, plus what is new, every key once."""
-    row = connection.execute(f"""
+    (counts,) = connection.execute(f"""
         SELECT (SELECT count(*) FROM result),
             (SELECT count(DISTINCT idempotency_key) FROM result),
             (SELECT count(*) FROM ({table.select(f"{DAY} IN ({touched})")}))
                 + (SELECT count(*) FROM classified WHERE outcome = 'new')
-    """).fetchone()
-    if row is None or len(set(row)) != 1:
+    """).fetchall()
+    if len(set(counts)) != 1:
         raise ConservationError(
-            f"meter {table.meter.name}: the rewritten days would hold {row} rows, keys and expected "
-            "rows. Nothing was committed. This is a defect; please report it."
+            f"meter {table.meter.name}: the rewritten days would hold {counts} rows, keys and "
+            "expected rows. Nothing was committed. This is a defect; please report it."
         )
 
 
 def _write_conflicts(
-    connection: duckdb.DuckDBPyConnection, meter: Meter, file: Path, corrections: bool
+    connection: duckdb.DuckDBPyConnection,
+    meter: Meter,
+    result: MergeResult,
+    file: Path,
+    corrections: bool,
 ) -> None:
+    if all(outcome != "conflicting" for _, outcome in result.outcomes):
+        file.unlink(missing_ok=True)  # an attempt that lost its commit may have seen some
+        return
     shown = (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
     both = ", ".join(
         f'kept."{name}" AS "kept_{name}", classified."{name}" AS "refused_{name}"' for name in shown
@@ -231,13 +256,12 @@ def _write_conflicts(
     )
     rule = HIGHER_REVISION if corrections else KEEP_FIRST
     relation = connection.sql(f"""
-        SELECT classified.idempotency_key, '{meter.name.replace("'", "''")}' AS meter,
+        SELECT classified.idempotency_key, {literal(meter.name)} AS meter,
             list_filter([{differing}], lambda field: field IS NOT NULL) AS fields_that_differ,
             {both}, '{rule}' AS rule
         FROM classified JOIN kept USING (idempotency_key)
         WHERE outcome = 'conflicting' ORDER BY ALL""")
-    if connection.execute("SELECT 1 FROM classified WHERE outcome = 'conflicting'").fetchone():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        work = file.with_suffix(f".{random.getrandbits(64):x}.tmp")
-        relation.write_parquet(str(work))
-        work.replace(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    work = file.with_suffix(f".{random.getrandbits(64):x}.tmp")
+    relation.write_parquet(str(work))
+    work.replace(file)

@@ -7,7 +7,7 @@ difference within the declared tolerance passes, and is shown all the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Literal
 
 import duckdb
@@ -18,15 +18,22 @@ from spanner_pipeline.control import EXACT, Total, exact_sum
 from spanner_pipeline.lake.ledger import ImportRecord, Ledger
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.reconciliation.explain import Explanation, explain
+from spanner_pipeline.reconciliation.explain import ADDITIVE, Explanation, explain
 from spanner_pipeline.reconciliation.totals import (
     CELL,
     OldTotals,
+    belongs,
     read_old_totals,
     with_bounds,
 )
 from spanner_pipeline.root import Catalog, DataRoot
-from spanner_pipeline.usage import aggregate_sql
+from spanner_pipeline.usage import (
+    ROUNDING,
+    aggregate_sql,
+    aggregated,
+    exact_series,
+    no_overflow,
+)
 
 MATCH = "match"
 WITHIN_TOLERANCE = "within tolerance"
@@ -52,8 +59,8 @@ class Comparison:
         causes: What explains the differences beyond tolerance, cell by cell.
         imports: The imports that made the new side.
         lake_version: The Delta version of the meter's table, None when it has none.
-        outside: Events in the lake that no cell covers, and their quantity: usage that this bill
-            could not bill.
+        outside: Events in the lake that no cell covers, and what they add up to if the meter
+            adds: usage that this bill could not bill.
     """
 
     source: Source
@@ -76,8 +83,14 @@ class Comparison:
 
     @property
     def broke(self) -> bool:
-        """Whether anything is beyond tolerance, or could not be compared."""
-        return not self.breaks.is_empty() or not self.old.unreadable.is_empty()
+        """Whether anything is beyond tolerance, or could not be compared, or nothing was."""
+        parts = (self.breaks.is_empty(), self.old.unreadable.is_empty(), not self.compared_nothing)
+        return not all(parts)
+
+    @property
+    def compared_nothing(self) -> bool:
+        """Whether the old side has no number that the declaration asks for."""
+        return self.old.cells.is_empty()
 
     @property
     def verdict(self) -> Verdict:
@@ -91,9 +104,15 @@ class Comparison:
         """The declared tolerance, for a person."""
         declared = self.total.tolerance
         per = " for each day of the period" if declared.per == "day" else ""
-        share = (declared.relative * 100).normalize()
-        units = f"{declared.absolute.normalize():f} {self.meter.unit}{per}"
-        return f"{units} or {share:f} % of the old total"
+        parts = [
+            f"{declared.absolute.normalize():f} {self.meter.unit}{per}"
+            if declared.absolute
+            else "",
+            f"{(declared.relative * 100).normalize():f} % of the old total"
+            if declared.relative
+            else "",
+        ]
+        return " or ".join(part for part in parts if part) or "nothing"
 
     @property
     def old_total(self) -> Decimal:
@@ -112,8 +131,13 @@ class Comparison:
 
     @property
     def unexplained(self) -> Decimal:
-        """The part of the difference that no cause explains."""
+        """The part of the difference that no cause explains, cells netted."""
         return exact_sum(self.cells["unexplained"])
+
+    @property
+    def residuals(self) -> pl.DataFrame:
+        """Cells of which a part is unexplained, even where those parts cancel in the sum."""
+        return self.cells.filter(pl.col("unexplained") != 0)
 
     def causes_of(self, cell: tuple[object, ...]) -> list[Explanation]:
         """The causes found for one cell, in the order they were tested."""
@@ -130,23 +154,21 @@ def reconcile(root: DataRoot, catalog: Catalog, source: Source, total: BillingTo
     old = read_old_totals(root, source, total, meter)
     table = EventTable(root, meter)
     imports = tuple(record for record in Ledger(root).current() if record.meter == meter.name)
-    with duckdb.connect() as connection:
+    with duckdb.connect() as connection, no_overflow(meter):
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute(f"CREATE TEMP VIEW events AS {table.select()}")
         grid = with_bounds(_grid(connection, old, total), total.period)
         connection.register("grid", grid)
-        cells = _judge(_new_side(connection, grid, meter), total)
+        cells = _judge(_new_side(connection, grid, meter, total), meter, total)
         beyond = cells.filter(~pl.col("status").is_in([MATCH, WITHIN_TOLERANCE]))
         causes = explain(root, connection, meter, beyond, imports)
-        outside = _outside(connection)
+        outside = _outside(connection, meter, total)
     explained = _by_cell(causes)
     unexplained = [
         EXACT.subtract(cell["difference"], explained.get(tuple(cell[n] for n in CELL), Decimal(0)))
         for cell in cells.iter_rows(named=True)
     ]
-    cells = cells.with_columns(
-        pl.Series("unexplained", unexplained, dtype=cells.schema["difference"])
-    )
+    cells = cells.with_columns(exact_series("unexplained", unexplained, meter.decimals, total.name))
     return Comparison(
         source, total, meter, old, cells, tuple(causes), imports, table.version, outside
     )
@@ -162,62 +184,58 @@ def _by_cell(causes: list[Explanation]) -> dict[tuple[object, ...], Decimal]:
 def _grid(
     connection: duckdb.DuckDBPyConnection, old: OldTotals, total: BillingTotal
 ) -> pl.DataFrame:
-    """Every cell either side could have: subjects by periods, each subject on its own clock."""
+    """Every cell either side could have: subjects by periods.
+
+    A period that the old side lacks is on the clock that the subject had last.
+    """
     if total.subject is None:
         return old.cells
-    periods = old.cells.select("period").unique()
-    clocks = old.cells.select("subject", "zone").unique()
     clock = total.period.zone.constant or "UTC"
+    clocks = old.cells.sort(*CELL).group_by("subject").last().select("subject", "zone")
     found = pl.DataFrame(connection.sql("SELECT DISTINCT subject FROM events").to_arrow_table())
     unbilled = found.join(clocks, on="subject", how="anti").select(
         pl.col("subject").cast(pl.String), pl.lit(clock).alias("zone")
     )
+    periods = old.cells.select("period").unique()
     every = pl.concat([clocks, unbilled]).join(periods, how="cross")
-    return every.join(old.cells, on=list(CELL), how="left").select(old.cells.columns)
+    absent = every.join(old.cells, on=["subject", "period"], how="anti")
+    return pl.concat([old.cells, absent], how="diagonal")
 
 
 def _new_side(
-    connection: duckdb.DuckDBPyConnection, grid: pl.DataFrame, meter: Meter
+    connection: duckdb.DuckDBPyConnection, grid: pl.DataFrame, meter: Meter, total: BillingTotal
 ) -> pl.DataFrame:
     """Add what the lake says to each cell: `new` and the number of `events`."""
-    new = connection.sql(f"""
-        SELECT grid.subject, grid.period, grid.zone,
-            {aggregate_sql(meter)} AS new, count(*) AS events
-        FROM events JOIN grid ON (grid.subject = '' OR grid.subject = events.subject)
-            AND events."timestamp" >= grid."start" AND events."timestamp" < grid."end"
+    found = connection.sql(f"""
+        SELECT grid.subject, grid.period, grid.zone, grid."start", grid."end",
+            {aggregate_sql(meter)} AS quantity, count(*) AS events
+        FROM events JOIN grid ON {belongs("events", "grid", whole=total.subject is None)}
         GROUP BY ALL""")
-    joined = grid.join(pl.DataFrame(new.to_arrow_table()), on=list(CELL), how="left")
+    totals = pl.DataFrame(found.to_arrow_table())
+    new = totals.select(*CELL, aggregated(meter, totals, meter.decimals).alias("new"), "events")
+    joined = grid.join(new, on=list(CELL), how="left")
     return joined.filter(pl.col("old").is_not_null() | pl.col("new").is_not_null()).sort(*CELL)
 
 
-def _outside(connection: duckdb.DuckDBPyConnection) -> Total:
+def _outside(connection: duckdb.DuckDBPyConnection, meter: Meter, total: BillingTotal) -> Total:
     """Events that no cell covers."""
-    row = connection.execute("""
-        SELECT count(*), coalesce(sum(quantity), 0) FROM events ANTI JOIN grid
-        ON (grid.subject = '' OR grid.subject = events.subject)
-            AND events."timestamp" >= grid."start" AND events."timestamp" < grid."end"
-    """).fetchone()
+    quantity = aggregate_sql(meter) if meter.aggregation in ADDITIVE else "0"
+    row = connection.execute(f"""
+        SELECT count(*), coalesce({quantity}, 0) FROM events
+        ANTI JOIN grid ON {belongs("events", "grid", whole=total.subject is None)}""").fetchone()
     assert row is not None
-    return Total(*row)
+    return Total(row[0], Decimal(row[1]))
 
 
-def _judge(cells: pl.DataFrame, total: BillingTotal) -> pl.DataFrame:
+def _judge(cells: pl.DataFrame, meter: Meter, total: BillingTotal) -> pl.DataFrame:
     """Add `difference`, `tolerance` and `status`."""
-    quantity = cells.schema["old"]
-    old, new = pl.col("old").fill_null(0), pl.col("new").fill_null(0)
-    absolute = pl.lit(total.tolerance.absolute).cast(quantity)
-    if total.tolerance.per == "day":
-        absolute = (absolute * pl.col("days")).cast(quantity)
-    relative = [
-        EXACT.multiply(abs(value or Decimal(0)), total.tolerance.relative) for value in cells["old"]
-    ]
-    step = Decimal(1).scaleb(-quantity.scale) if isinstance(quantity, pl.Decimal) else Decimal(1)
-    floored = [value.quantize(step, "ROUND_FLOOR", EXACT_ROUNDING) for value in relative]
+    zero = Decimal(0)
+    rows = cells.select("old", "new", "days").rows()
+    differences = [EXACT.subtract(new or zero, old or zero) for old, new, _ in rows]
+    tolerances = [_tolerance(old or zero, days, meter, total) for old, _, days in rows]
     cells = cells.with_columns(
-        (new - old).cast(quantity).alias("difference"),
-        pl.max_horizontal(absolute, pl.Series("relative", floored, dtype=quantity)).alias(
-            "tolerance"
-        ),
+        exact_series("difference", differences, meter.decimals, f"comparison {total.name}"),
+        exact_series("tolerance", tolerances, meter.decimals, f"comparison {total.name}"),
     )
     status = (
         pl.when(pl.col("difference") == 0)
@@ -233,6 +251,9 @@ def _judge(cells: pl.DataFrame, total: BillingTotal) -> pl.DataFrame:
     return cells.with_columns(status.alias("status"))
 
 
-EXACT_ROUNDING = EXACT.copy()
-EXACT_ROUNDING.clear_traps()
-"""Rounds a tolerance down to the meter's decimals; quantities are never rounded."""
+def _tolerance(old: Decimal, days: int, meter: Meter, total: BillingTotal) -> Decimal:
+    """The greater of both tolerances, rounded down to the digits that a difference can have."""
+    declared = total.tolerance
+    absolute = EXACT.multiply(declared.absolute, days if declared.per == "day" else 1)
+    widest = max(absolute, EXACT.multiply(old.copy_abs(), declared.relative))
+    return widest.quantize(Decimal(1).scaleb(-meter.decimals), ROUND_FLOOR, ROUNDING)

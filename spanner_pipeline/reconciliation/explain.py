@@ -1,5 +1,7 @@
 """Why old and new differ: hypotheses, tested by aggregating again.
 
+Signs and magnitudes are copied (`copy_negate`, `copy_abs`): the operators round to 28 digits.
+
 Each hypothesis predicts an amount of its own; it is taken only where that amount closes the gap to
 the last digit. Rejected rows, which we know, are also taken where they narrow it, before the others
 are tested again. What no hypothesis predicts stays unexplained.
@@ -7,7 +9,7 @@ are tested again. What no hypothesis predicts stays unexplained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +18,13 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from spanner_pipeline.control import EXACT
+from spanner_pipeline.control import EXACT, exact_sum
 from spanner_pipeline.importing import quarantine_file
 from spanner_pipeline.lake.ledger import ImportRecord
 from spanner_pipeline.meters import Meter
+from spanner_pipeline.reconciliation.totals import CELL, belongs
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.usage import ROUNDING, aggregate_sql
 
 ADDITIVE = ("sum", "count")
 """Aggregations whose differences have parts; others are compared, not explained."""
@@ -69,10 +73,10 @@ def explain(
     if cells.is_empty() or meter.aggregation not in ADDITIVE:
         return []
     connection.register("broken", cells)
-    value = "quantity" if meter.aggregation == "sum" else "1"
-    rejected = _rejected(root, connection, imports, value)
-    days = _daily(connection, value)
-    shifted = _in_utc(connection, value)
+    whole = bool((cells["subject"] == "").all())
+    rejected = _rejected(root, connection, meter, imports, whole=whole)
+    days = _daily(connection, meter, whole=whole)
+    shifted = _in_utc(connection, meter, whole=whole)
     causes: list[Explanation] = []
     for row in cells.iter_rows(named=True):
         cell: Cell = (row["subject"], row["period"], row["zone"])
@@ -81,10 +85,12 @@ def explain(
         closing = _closing(cell, gap, row, days.get(cell, []), shifted.get(cell))
         if closing is None:
             for reason, rows, quantity in rejected.get(cell, []):
-                if abs(EXACT.add(gap, quantity)) < abs(gap):
-                    detail = f"{rows:,} rows rejected as {reason}"
-                    facts.append(Explanation(cell, "rejected rows", detail, -quantity))
-                    gap = EXACT.add(gap, quantity)
+                narrowed = EXACT.add(gap, quantity)
+                if narrowed.copy_abs() < gap.copy_abs():
+                    noun = "row" if rows == 1 else "rows"
+                    detail = f"{rows:,} {noun} rejected as {reason}"
+                    facts.append(Explanation(cell, "rejected rows", detail, quantity.copy_negate()))
+                    gap = narrowed
             closing = _closing(cell, gap, row, days.get(cell, []), shifted.get(cell))
         causes += [*facts, *([closing] if closing else [])]
     return causes
@@ -97,27 +103,39 @@ def _closing(
     days: list[tuple[Any, Decimal]],
     utc: Decimal | None,
 ) -> Explanation | None:
-    """The first hypothesis that closes the gap to the last digit, if one does."""
-    old: Decimal | None = row["old"]
-    if gap == 0 or old is None:
+    """The first hypothesis that closes the gap to the last digit; it names those that do as well.
+
+    Nobody can tell them apart by the numbers.
+    """
+    if gap == 0 or row["old"] is None:
         return None
-    for cause, sign, verb in (
-        ("day counted twice", -1, "counts twice"),
-        ("day missing", 1, "lacks"),
+    closing = [*_whole_days(gap, days), *_in_another_zone(gap, row, utc)]
+    closing = closing or list(_rounding(gap, row["old"]))
+    if not closing:
+        return None
+    details = "; or ".join(detail for _, detail in closing)
+    return Explanation(cell, closing[0][0], f"the old bill {details}", gap)
+
+
+def _whole_days(gap: Decimal, days: list[tuple[Any, Decimal]]) -> Iterator[tuple[str, str]]:
+    for cause, amount, verb in (
+        ("day counted twice", gap.copy_negate(), "counts twice"),
+        ("day missing", gap, "lacks"),
     ):
-        exact = [str(day) for day, quantity in days if quantity and sign * quantity == gap]
+        exact = [str(day) for day, quantity in days if quantity == amount]
         if exact:
-            detail = f"the old bill {verb} {' or '.join(exact)}"
-            return Explanation(cell, f"{cause} in the old bill", detail, gap)
-    settled = EXACT.subtract(row["difference"], gap)
-    if utc is not None and EXACT.subtract(utc, settled) == old:
-        detail = f"the old bill cuts this period in UTC, not in {row['zone']}"
-        return Explanation(cell, "period boundary in another zone", detail, gap)
-    return _rounding(cell, gap, old)
+            yield f"{cause} in the old bill", f"{verb} {' or '.join(exact)}"
 
 
-def _rounding(cell: Cell, gap: Decimal, old: Decimal) -> Explanation | None:
-    """The rounding that leads from the exact old total to the one billed, if one does.
+def _in_another_zone(
+    gap: Decimal, row: dict[str, Any], utc: Decimal | None
+) -> Iterator[tuple[str, str]]:
+    if utc is not None and EXACT.subtract(row["new"] or Decimal(0), utc) == gap:
+        yield "period boundary in another zone", f"cuts this period in UTC, not in {row['zone']}"
+
+
+def _rounding(gap: Decimal, old: Decimal) -> Iterator[tuple[str, str]]:
+    """The rounding that leads from the exact old total to the one billed, by the largest unit.
 
     A unit must be small beside the total: that 3,000 is a full thousand says nothing.
     """
@@ -127,39 +145,49 @@ def _rounding(cell: Cell, gap: Decimal, old: Decimal) -> Explanation | None:
         if exact <= 0 or not remainder or old < 100 * unit:
             continue
         roundings = {
-            "to the nearest": quotient + (1 if remainder * 2 >= unit else 0),
-            "up to a": quotient + 1,
+            "to the nearest": EXACT.add(quotient, EXACT.add(remainder, remainder) >= unit),
+            "up to a": EXACT.add(quotient, 1),
             "down to a": quotient,
         }
         how = " or ".join(how for how, n in roundings.items() if EXACT.multiply(n, unit) == old)
         if how:
-            detail = f"the old bill rounds {how} full {unit:,f}"
-            return Explanation(cell, "rounding of the old bill", detail, gap)
-    return None
+            yield "rounding of the old bill", f"rounds {how} full {unit:,f}"
+            return
 
 
 def _rejected(
     root: DataRoot,
     connection: duckdb.DuckDBPyConnection,
+    meter: Meter,
     imports: Sequence[ImportRecord],
-    value: str,
+    *,
+    whole: bool,
 ) -> dict[Cell, list[tuple[str, int, Decimal]]]:
-    """Rejected rows whose subject, time and quantity are known, by cell and reason."""
-    files = rejected_files(root, imports)
-    if not files:
-        return {}
-    listing = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    counted = "coalesce(rejected.quantity, 0)" if value == "quantity" else "1"
-    rows = connection.execute(f"""
-        SELECT broken.subject, broken.period, broken.zone, reason_code,
-            count(*), sum({counted})::DECIMAL(38, 9)
-        FROM read_parquet([{listing}], union_by_name = true) AS rejected
-        JOIN broken ON (broken.subject = '' OR broken.subject = rejected.subject)
-            AND rejected."timestamp" >= broken."start" AND rejected."timestamp" < broken."end"
-        GROUP BY ALL ORDER BY ALL""").fetchall()
+    """Rejected rows whose subject, time and quantity are known, by cell and reason.
+
+    Files of an earlier configuration may have other decimals, and DuckDB would cut them to those
+    of the first. An amount that the meter cannot hold explains nothing.
+    """
+    by_type: dict[pl.DataType, list[Path]] = {}
+    for file in rejected_files(root, imports):
+        by_type.setdefault(pl.read_parquet_schema(file)["quantity"], []).append(file)
+    sums: dict[tuple[Cell, str], tuple[int, Decimal]] = {}
+    for files in by_type.values():
+        listing = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        rows = connection.sql(f"""
+            SELECT broken.subject, broken.period, broken.zone, reason_code, quantity
+            FROM read_parquet([{listing}]) AS rejected
+            JOIN broken ON {belongs("rejected", "broken", whole=whole)}""").to_arrow_table()
+        parts = pl.DataFrame(rows).partition_by(*CELL, "reason_code", as_dict=True)
+        for (*cell, reason), part in parts.items():
+            count, quantity = sums.get((tuple(cell), str(reason)), (0, Decimal(0)))
+            adds = exact_sum(part["quantity"]) if meter.aggregation == "sum" else part.height
+            sums[tuple(cell), str(reason)] = (count + part.height, EXACT.add(quantity, adds))
+    step = Decimal(1).scaleb(-meter.decimals)
     found: dict[Cell, list[tuple[str, int, Decimal]]] = {}
-    for subject, period, zone, reason, count, quantity in rows:
-        found.setdefault((subject, period, zone), []).append((reason, count, quantity))
+    for (key, reason), (count, quantity) in sorted(sums.items(), key=lambda item: item[0][1]):
+        if not ROUNDING.remainder(quantity, step):
+            found.setdefault(key, []).append((reason, count, quantity))
     return found
 
 
@@ -172,28 +200,31 @@ def rejected_files(root: DataRoot, imports: Sequence[ImportRecord]) -> list[Path
 
 
 def _daily(
-    connection: duckdb.DuckDBPyConnection, value: str
+    connection: duckdb.DuckDBPyConnection, meter: Meter, *, whole: bool
 ) -> dict[Cell, list[tuple[Any, Decimal]]]:
     """Usage of each local day of the broken cells."""
     rows = connection.execute(f"""
         SELECT broken.subject, broken.period, broken.zone,
-            timezone(broken.zone, events."timestamp")::DATE AS day, sum({value})
-        FROM events JOIN broken ON (broken.subject = '' OR broken.subject = events.subject)
-            AND events."timestamp" >= broken."start" AND events."timestamp" < broken."end"
+            timezone(broken.zone, events."timestamp")::DATE AS day, {aggregate_sql(meter)}
+        FROM events JOIN broken ON {belongs("events", "broken", whole=whole)}
         GROUP BY ALL ORDER BY ALL""").fetchall()
     found: dict[Cell, list[tuple[Any, Decimal]]] = {}
     for subject, period, zone, day, quantity in rows:
-        found.setdefault((subject, period, zone), []).append((day, Decimal(quantity)))
+        found.setdefault((subject, period, zone), []).append((day, quantity))
     return found
 
 
-def _in_utc(connection: duckdb.DuckDBPyConnection, value: str) -> dict[Cell, Decimal]:
-    """What each broken cell would hold if its period were cut in UTC."""
+def _in_utc(
+    connection: duckdb.DuckDBPyConnection, meter: Meter, *, whole: bool
+) -> dict[Cell, Decimal]:
+    """What each broken cell would hold if its period were cut in UTC, where that is another."""
     rows = connection.execute(f"""
-        SELECT broken.subject, broken.period, broken.zone, sum({value})
-        FROM events JOIN broken ON (broken.subject = '' OR broken.subject = events.subject)
-            AND events."timestamp" >= broken.period::TIMESTAMPTZ
-            AND events."timestamp" < (broken.period + to_days(broken.days::INTEGER))::TIMESTAMPTZ
-        WHERE broken."start" <> broken.period::TIMESTAMPTZ
+        WITH cut AS (
+            SELECT subject, period, zone, period::TIMESTAMPTZ AS "start",
+                (period + to_days(days::INTEGER))::TIMESTAMPTZ AS "end"
+            FROM broken WHERE broken."start" <> period::TIMESTAMPTZ
+                OR broken."end" <> (period + to_days(days::INTEGER))::TIMESTAMPTZ)
+        SELECT cut.subject, cut.period, cut.zone, {aggregate_sql(meter)}
+        FROM events JOIN cut ON {belongs("events", "cut", whole=whole)}
         GROUP BY ALL""").fetchall()
-    return {(subject, period, zone): Decimal(q) for subject, period, zone, q in rows}
+    return {(subject, period, zone): quantity for subject, period, zone, quantity in rows}

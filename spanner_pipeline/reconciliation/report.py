@@ -11,29 +11,30 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
 
-from spanner_pipeline.configuration.source import partition_key
+from spanner_pipeline.configuration.source import Grain, partition_key
 from spanner_pipeline.control import EXACT, ControlTotals, Total
 from spanner_pipeline.importing import quarantine_file
-from spanner_pipeline.reconciliation.chart import period_chart
+from spanner_pipeline.reconciliation.chart import MOST_PERIODS, period_chart
 from spanner_pipeline.reconciliation.compare import (
-    EXACT_ROUNDING,
     MATCH,
     STATUSES,
     WITHIN_TOLERANCE,
     Comparison,
 )
-from spanner_pipeline.reconciliation.explain import rejected_files
+from spanner_pipeline.reconciliation.explain import ADDITIVE, rejected_files
 from spanner_pipeline.reconciliation.totals import CELL
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.usage import ROUNDING
 
 UNEXPLAINED = "unexplained"
 SHOWN_ROWS = 200
@@ -92,6 +93,7 @@ def verdict(comparison: Comparison) -> dict[str, Any]:
         "new": plain(comparison.new_total),
         "difference": plain(comparison.difference),
         "unexplained": plain(comparison.unexplained),
+        "unexplained_numbers": comparison.residuals.height,
         "statuses": {s: comparison.cells.filter(status=s).height for s in STATUSES},
         "unreadable_rows": comparison.old.unreadable.height,
         "lake_version": comparison.lake_version,
@@ -124,7 +126,7 @@ def render_csv(comparison: Comparison) -> str:
 
 def disarmed(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
 def plain(number: Decimal | None) -> str:
@@ -146,27 +148,40 @@ def grouped(number: Decimal | int | None) -> str:
     return f"{text}.{fraction}" if fraction else text
 
 
+def money(number: Decimal | None) -> str:
+    """A difference in money for people, with its sign and both its decimals."""
+    if number is None:
+        return "–"
+    sign = "+" if number > 0 else "−" if number < 0 else ""
+    return f"{sign}{number.copy_abs():,.2f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """So many of a thing, for people."""
+    return f"{grouped(number)} {noun}{'' if number == 1 else 's'}"
+
+
 def signed(number: Decimal) -> str:
     """A difference for people, with its sign."""
     return grouped(number) if number <= 0 else f"+{grouped(number)}"
 
 
 def percent(part: Decimal, whole: Decimal) -> str:
-    """A share for people, to the fourth significant place of a percent; empty without a whole."""
+    """A share for people, at two decimals or, if small, two digits; empty without a whole."""
     if whole == 0:
         return ""
-    share = EXACT_ROUNDING.divide(EXACT_ROUNDING.multiply(part, Decimal(100)), abs(whole))
-    step = Decimal("0.01") if abs(share) >= Decimal("0.01") or share == 0 else Decimal("0.0001")
-    return f"{signed(share.quantize(step, ROUND_HALF_EVEN, EXACT_ROUNDING))} %"
+    share = ROUNDING.divide(ROUNDING.multiply(part, Decimal(100)), whole.copy_abs())
+    step = Decimal(1).scaleb(min(-2, share.adjusted() - 1) if share else 0)
+    return f"{signed(share.quantize(step, ROUND_HALF_EVEN, ROUNDING))} %"
 
 
 def worth(row: dict[str, Any]) -> Decimal | None:
     """What a difference is worth at the old bill's own price, in cents; None without one."""
     if row["amount"] is None or not row["old"]:
         return None
-    price = EXACT_ROUNDING.divide(row["amount"], row["old"])
-    value = EXACT_ROUNDING.multiply(price, row["difference"])
-    return value.quantize(Decimal("0.01"), ROUND_HALF_EVEN, EXACT_ROUNDING)
+    price = ROUNDING.divide(row["amount"], row["old"])
+    value = ROUNDING.multiply(price, row["difference"])
+    return value.quantize(Decimal("0.01"), ROUND_HALF_EVEN, ROUNDING)
 
 
 def render_html(root: DataRoot, comparison: Comparison) -> str:
@@ -178,27 +193,39 @@ def render_html(root: DataRoot, comparison: Comparison) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"grouped": grouped, "signed": signed}
-    breaks = [_shown(comparison, row) for row in comparison.breaks.iter_rows(named=True)]
+    environment.filters |= {f.__name__: f for f in (grouped, signed, money, counted)}
+    broken = comparison.breaks
+    breaks = [_shown(comparison, row) for row in broken.head(SHOWN_ROWS).iter_rows(named=True)]
+    label = partial(period_label, comparison.total.period.grain)
     within = comparison.cells.filter(status=WITHIN_TOLERANCE)
     return environment.get_template("report.html.j2").render(
         c=comparison,
         share=percent(comparison.difference, comparison.old_total),
         bridge=_bridge(comparison),
-        chart=period_chart(comparison.cells, comparison.meter.unit),
-        breaks=breaks[:SHOWN_ROWS],
-        breaks_left_out=max(0, len(breaks) - SHOWN_ROWS),
+        chart=period_chart(comparison.cells, comparison.meter.unit, label),
+        periods_left_out=max(0, comparison.cells["period"].n_unique() - MOST_PERIODS),
+        breaks=breaks,
+        breaks_left_out=max(0, broken.height - SHOWN_ROWS),
         has_amount=comparison.cells["amount"].null_count() < comparison.cells.height,
-        within=[_shown(comparison, row) for row in within.iter_rows(named=True)][:SHOWN_ROWS],
+        within=[_shown(comparison, row) for row in within.head(SHOWN_ROWS).iter_rows(named=True)],
+        within_left_out=max(0, within.height - SHOWN_ROWS),
+        unreadable=comparison.old.unreadable.head(SHOWN_ROWS).rows(named=True),
+        unreadable_left_out=max(0, comparison.old.unreadable.height - SHOWN_ROWS),
         matches=comparison.cells.filter(status=MATCH).height,
         statuses={s: comparison.cells.filter(status=s).height for s in STATUSES},
         sources=_by_source(comparison),
         file_count=len({file.name for record in comparison.imports for file in record.files}),
         rejected=_rejected_rows(root, comparison),
         conflicts=_conflict_rows(root, comparison),
-        shown_rejected=SHOWN_REJECTED,
+        additive=comparison.meter.aggregation in ADDITIVE,
         parts=[name for name in ControlTotals.__dataclass_fields__ if name != "read"],
     )
+
+
+def period_label(grain: Grain, period: date) -> str:
+    """What a person calls a period; its first day where that is not the calendar's."""
+    key = partition_key(grain, period)
+    return key if period.isoformat() in (f"{key}-01", f"{key}-01-01") else period.isoformat()
 
 
 def _shown(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
@@ -206,7 +233,7 @@ def _shown(comparison: Comparison, row: dict[str, Any]) -> dict[str, Any]:
     base = row["old"] if row["old"] else row["new"] or Decimal(0)
     return {
         **row,
-        "label": partition_key(comparison.total.period.grain, row["period"]),
+        "label": period_label(comparison.total.period.grain, row["period"]),
         "causes": causes,
         "share": percent(row["difference"], base),
         "worth": worth(row),
@@ -220,17 +247,16 @@ def _bridge(comparison: Comparison) -> list[dict[str, Any]]:
     for cause in comparison.causes:
         sums[cause.cause] = EXACT.add(sums.get(cause.cause, Decimal(0)), cause.quantity)
         counts[cause.cause] = counts.get(cause.cause, 0) + 1
-    ranked = sorted(sums.items(), key=lambda item: -abs(item[1]))
+    ranked = sorted(sums.items(), key=lambda item: item[1].copy_abs(), reverse=True)
     steps = [(name, quantity, counts[name]) for name, quantity in ranked]
-    unexplained_cells = comparison.cells.filter(pl.col("unexplained") != 0).height
-    steps.append((UNEXPLAINED, comparison.unexplained, unexplained_cells))
-    largest = max(abs(quantity) for _, quantity, _ in steps) or Decimal(1)
+    steps.append((UNEXPLAINED, comparison.unexplained, comparison.residuals.height))
+    largest = max(quantity.copy_abs() for _, quantity, _ in steps) or Decimal(1)
     return [
         {
             "cause": name,
             "quantity": quantity,
             "cells": cells,
-            "width": int(EXACT_ROUNDING.divide(abs(quantity) * 100, largest)),
+            "width": int(ROUNDING.divide(abs(quantity) * 100, largest)),
         }
         for name, quantity, cells in steps
     ]
@@ -259,17 +285,18 @@ def _rejected_rows(root: DataRoot, comparison: Comparison) -> list[dict[str, Any
     if not files:
         return []
     columns = ("reason_code", "field", "value", "hint", "source_file", "source_line", "original")
-    frame = pl.scan_parquet(files).select(columns).sort("source_file", "source_line")
-    return list(frame.head(SHOWN_REJECTED).collect().iter_rows(named=True))
+    # File by file: those of an earlier configuration may have other types.
+    first = pl.concat(pl.scan_parquet(f).select(columns).head(SHOWN_REJECTED) for f in files)
+    rows = first.sort("source_file", "source_line", "reason_code", "value")
+    return list(rows.head(SHOWN_REJECTED).collect().iter_rows(named=True))
 
 
 def _conflict_rows(root: DataRoot, comparison: Comparison) -> list[dict[str, Any]]:
-    rows: Iterable[dict[str, Any]] = []
-    paths = [
-        quarantine_file(root, i.source, i.partition, i.usage, i.batch, "conflicts")
-        for i in comparison.imports
-    ]
-    files = [path for path in paths if path.is_file()]
-    if files:
-        rows = pl.scan_parquet(files).head(SHOWN_REJECTED).collect().iter_rows(named=True)
-    return list(rows)
+    rows: list[dict[str, Any]] = []
+    for i in comparison.imports:
+        path = quarantine_file(root, i.source, i.partition, i.usage, i.batch, "conflicts")
+        if path.is_file() and len(rows) < SHOWN_REJECTED:
+            rows += (
+                pl.scan_parquet(path).head(SHOWN_REJECTED - len(rows)).collect().rows(named=True)
+            )
+    return rows

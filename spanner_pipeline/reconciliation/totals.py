@@ -5,19 +5,22 @@ A total that cannot be read is kept with its line and why; it is never left out 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import polars as pl
 
 from spanner_pipeline.configuration.source import WHOLE, BillingTotal, Period, Source
 from spanner_pipeline.configuration.values import known_zone
-from spanner_pipeline.control import exact_sum
+from spanner_pipeline.control import EXACT
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.sources.mapping import passes, text_of, with_quantity
 from spanner_pipeline.sources.rows import raw, read_rows
-from spanner_pipeline.sources.texts import MICROSECONDS_UTC, localized
+from spanner_pipeline.sources.texts import MICROSECONDS_UTC
+from spanner_pipeline.usage import exact_series, first_instant
 
 AMOUNT_DECIMALS = 9
 CELL = ("subject", "period", "zone")
@@ -56,45 +59,48 @@ def read_old_totals(root: DataRoot, source: Source, total: BillingTotal, meter: 
     files = find_files(root, source, WHOLE)
     batches = [_map(batch, total, meter) for batch in read_rows(source, files)]
     rows = pl.concat(batches)
-    wanted = rows.filter("_wanted")
-    why = _why_unreadable(total)
-    unreadable = wanted.with_columns(why.alias("why")).filter(pl.col("why").is_not_null())
-    readable = wanted.filter(why.is_null())
-    cells = with_bounds(readable, total.period).with_columns(
-        (pl.col("old") * pl.col("days")).cast(rows.schema["old"])
-        if total.quantity.per == "day"
-        else pl.col("old")
+    wanted = rows.filter("_wanted").with_columns(_why_unreadable(total).alias("why"))
+    clocks = pl.col("zone").filter(pl.col("why").is_null()).n_unique().over("subject", "period")
+    clash = pl.lit("this period is billed on two clocks, so its usage would count in both")
+    wanted = wanted.with_columns(pl.coalesce("why", pl.when(clocks > 1).then(clash)).alias("why"))
+    unreadable = wanted.filter(pl.col("why").is_not_null())
+    readable = wanted.filter(pl.col("why").is_null())
+    lines = pl.concat_str("source_file", pl.lit(":"), "line").str.join(", ")
+    summed = (
+        with_bounds(readable, total.period)
+        .group_by(*CELL, maintain_order=True)
+        .agg(pl.col("days").first(), "old", "amount", lines.alias("lines"))
     )
-    grouped = [
-        {
-            **dict(zip(CELL, key, strict=True)),
-            "old": exact_sum(part["old"]),
-            "amount": exact_sum(part["amount"]) if part["amount"].null_count() == 0 else None,
-            "lines": ", ".join(
-                f"{file}:{line}" for file, line in part.select("source_file", "line").rows()
-            ),
-        }
-        for key, part in cells.partition_by(*CELL, as_dict=True, maintain_order=True).items()
-    ]
+    days = summed["days"].to_list()
+    old = _sums(summed["old"], days if total.quantity.per == "day" else None)
+    amount = _sums(summed["amount"], days if total.amount and total.amount.per == "day" else None)
+    cells = summed.with_columns(
+        exact_series("old", old, meter.decimals, f"comparison {total.name}"),
+        exact_series("amount", amount, AMOUNT_DECIMALS, f"comparison {total.name}"),
+    ).select(*CELL, "old", "amount", "lines")
     return OldTotals(
         tuple(files),
-        pl.DataFrame(grouped, schema=cell_schema(meter)),
+        cells,
         unreadable.select("source_file", "line", "original", "why"),
         rows.height,
         rows.height - wanted.height,
     )
 
 
-def cell_schema(meter: Meter) -> dict[str, pl.DataType]:
-    """Types of the columns of a cell on the old side."""
-    return {
-        "subject": pl.String(),
-        "period": pl.Date(),
-        "zone": pl.String(),
-        "old": pl.Decimal(MAX_PRECISION, meter.decimals),
-        "amount": pl.Decimal(MAX_PRECISION, AMOUNT_DECIMALS),
-        "lines": pl.String(),
-    }
+def _sums(numbers: pl.Series, days: list[int] | None) -> Iterable[Decimal | None]:
+    """The exact sum of each list, times the days of its period if given; None where one lacks."""
+    for index, parts in enumerate(numbers):
+        total = Decimal(0)
+        for part in parts:
+            total = EXACT.add(total, part or Decimal(0))
+        factor = Decimal(1) if days is None else Decimal(days[index])
+        yield None if None in list(parts) else EXACT.multiply(total, factor)
+
+
+def belongs(events: str, cells: str, *, whole: bool) -> str:
+    """SQL: whether an event belongs to a cell; of all subjects where cells are `whole`."""
+    time = f'{events}."timestamp" >= {cells}."start" AND {events}."timestamp" < {cells}."end"'
+    return time if whole else f"{cells}.subject = {events}.subject AND {time}"
 
 
 def with_bounds(cells: pl.DataFrame, period: Period) -> pl.DataFrame:
@@ -103,21 +109,14 @@ def with_bounds(cells: pl.DataFrame, period: Period) -> pl.DataFrame:
     cells = cells.with_columns((ending - pl.col("period")).dt.total_days().alias("days"))
     parts = [
         part.with_columns(
-            _midnight(pl.col("period"), str(zone)).alias("start"),
-            _midnight(ending, str(zone)).alias("end"),
+            first_instant(pl.col("period"), str(zone)).alias("start"),
+            first_instant(ending, str(zone)).alias("end"),
         )
         for (zone,), part in cells.partition_by("zone", as_dict=True, maintain_order=True).items()
     ]
     bounds = {"start": MICROSECONDS_UTC, "end": MICROSECONDS_UTC}
     empty = cells.clear().with_columns(pl.lit(None, dtype=t).alias(n) for n, t in bounds.items())
     return pl.concat([empty, *parts])
-
-
-def _midnight(day: pl.Expr, zone: str) -> pl.Expr:
-    """The first instant of a day; an hour later where a clock change skips midnight."""
-    naive = day.cast(pl.Datetime("us"))
-    later = localized(naive + pl.duration(hours=1), zone, "earliest")
-    return pl.coalesce(localized(naive, zone, "earliest"), later)
 
 
 def _map(batch: pl.DataFrame, total: BillingTotal, meter: Meter) -> pl.DataFrame:
@@ -158,7 +157,9 @@ def _why_unreadable(total: BillingTotal) -> pl.Expr:
     return (
         pl.when(pl.col("malformed"))
         .then(pl.lit("the row does not have the declared layout"))
-        .when(pl.col("subject").is_null())
+        .when(
+            pl.col("subject").is_null() | ((pl.col("subject") == "") & (total.subject is not None))
+        )
         .then(pl.lit("the subject is empty"))
         .when(pl.col("period").is_null())
         .then(pl.lit(f"the period in `{total.period.column}` is not {total.period.format}"))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Format
+from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.sources.delimited import check_columns
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines

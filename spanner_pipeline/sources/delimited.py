@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Format
+from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
@@ -27,7 +27,8 @@ def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterat
             header = _header(file, layout, records["original"][0], needed)
             records = records.slice(1)
         records = records.filter(pl.col("original") != "")
-        yield _split(records, layout, header)
+        if not records.is_empty():
+            yield _split(records, layout, header)
 
 
 def _header(file: SourceFile, layout: Format, line: str, needed: Sequence[str]) -> list[str]:
@@ -114,7 +115,7 @@ def _split(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataF
         count = pl.col("original").str.count_matches(layout.separator, literal=True) + 1
         fields = pl.col("original").str.split_exact(layout.separator, len(header) - 1)
         parts.append(_named(plain, count != len(header), fields, header))
-    if plain.height < records.height or records.is_empty():
+    if plain.height < records.height:
         parts.append(_split_quoted(records.filter("_quoted"), layout, header))
     return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
 
 from spanner_pipeline.configuration.source import WHOLE, Source
+from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.root import DataRoot
 
@@ -40,17 +42,43 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
     """Find and digest the files of one partition, in name order.
 
     Raises:
-        SourceFileError: When there is none, or one is empty or unreadable.
+        SourceFileError: When there is none, one is empty or unreadable, or one is a copy that would
+            count twice.
     """
     pattern = file_pattern(source, partition)
-    paths = sorted(path for path in root.path.glob(pattern) if path.is_file())
+    # `Path.glob` takes no absolute pattern.
+    found = (root.path / n for n in glob(pattern, root_dir=root.path, recursive=True))  # noqa: PTH207
+    paths = sorted(path for path in found if path.is_file())
     if not paths:
         raise SourceFileError(
             pattern,
             f"no file for partition {partition} of source {source.source}.",
             f"put the file there, or correct `files` or `partitions` in sources/ ({root.path}).",
         )
-    return [_read(root, path) for path in paths]
+    files = [_read(root, path) for path in paths]
+    if _would_count_copies(source):
+        _refuse_copies(files)
+    return files
+
+
+def _would_count_copies(source: Source) -> bool:
+    """Whether the same bytes under two names would be taken for two deliveries.
+
+    Ids find the copy of a row; without them only a subject or the like out of the file's name can.
+    """
+    named = any(SOURCE_FILE in usage.columns for usage in source.usage)
+    return not named and (source.identity is None or source.identity.multiset)
+
+
+def _refuse_copies(files: list[SourceFile]) -> None:
+    first: dict[str, str] = {}
+    for file in files:
+        if first.setdefault(file.digest, file.name) != file.name:
+            raise SourceFileError(
+                file.name,
+                f"has the same bytes as {first[file.digest]}, and would count twice.",
+                "remove the copy, or narrow `files`.",
+            )
 
 
 def _read(root: DataRoot, path: Path) -> SourceFile:

@@ -10,42 +10,30 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Format
-from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
 
 # A string, or a number; JSON strings hold no raw control characters, so they can mark the numbers.
-_LEXEME = r'("(?:[^"\\]|\\.)*")|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)'
+_LEXEME = r'("(?:[^"\\]|\\.)*")|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)'
 _OPEN, _CLOSE = "\x01", "\x02"
 
 
 def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
-    """Yield `line`, `original`, `malformed` and a column `raw.<path>` for each path needed.
+    """Yield `line`, `original`, `malformed`, `content` and a column `raw.<path>` for each needed.
 
-    Raises:
-        SourceFileError: When a needed path is in no row of the file.
+    A path that a row does not have is null there: an optional key need not be in every file.
     """
-    seen: set[str] = set()
     for lines in read_lines(file, layout.encoding):
         rows = lines.filter(pl.col("original").str.strip_chars() != "").with_columns(
             _quoted_numbers(pl.col("original")).alias("_json")
         )
-        document = pl.col("_json").str.json_path_match("$")
-        rows = rows.with_columns(
-            (~document.str.starts_with("{").fill_null(value=False)).alias("malformed"),
+        is_object = pl.col("original").str.contains(r"^\s*\{") & pl.col("content").is_not_null()
+        rows = rows.with_columns(pl.col("_json").str.json_path_match("$").alias("content"))
+        yield rows.with_columns(
+            is_object.not_().alias("malformed"),
             *(_at(name).alias(f"raw.{name}") for name in needed),
-        )
-        seen.update(name for name in needed if rows[f"raw.{name}"].null_count() < rows.height)
-        yield rows.drop("_json")
-    absent = [name for name in needed if name not in seen]
-    if absent:
-        raise SourceFileError(
-            file.name,
-            f"has other columns than declared: no row has {', '.join(absent)}.",
-            "correct the paths in the source's YAML, or fetch the right file.",
-            column=absent[0],
-        )
+        ).drop("_json")
 
 
 def _quoted_numbers(text: pl.Expr) -> pl.Expr:

@@ -1,24 +1,43 @@
 """Physical lines of a text file, with their numbers, in batches.
 
-Polars keeps blank lines, NUL bytes and lone carriage returns where DuckDB's CSV reader drops or
-splits them, so that line numbers stay true and no byte is lost.
+Belongs here: bytes to lines. Not here: what a line means. A line ends at a line feed, with or
+without a carriage return before it; blank lines, NUL bytes and lone carriage returns are kept, so
+that line numbers stay true and no byte is lost. Blocks are read one by one in this thread: Polars'
+own lazy reader ends early and silently when one of its threads panics.
 """
 
 from __future__ import annotations
 
+import bz2
+import codecs
 import gzip
 import io
-from collections.abc import Iterator
-from typing import IO, cast
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
 
 import polars as pl
+import pyarrow as pa
 
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.files import SourceFile
 
-BATCH_LINES = 200_000
-_BLOCK_CHARACTERS = 8 << 20
-_GZIP_MAGIC = b"\x1f\x8b"
+BLOCK_CHARACTERS = 8 << 20
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+
+
+def _open_zstandard(path: Path) -> Any:
+    return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+_COMPRESSIONS: dict[bytes, Callable[[Path], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstandard,
+}
 
 
 def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
@@ -27,66 +46,64 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
     Raises:
         SourceFileError: When the file is cut off or not in the declared encoding.
     """
+    first = 1
     try:
-        batches = _utf8_lines(file) if encoding == "utf-8" else _decoded_lines(file, encoding)
-        for batch in batches:
-            if batch.height and batch["line"][0] == 1:
-                batch = batch.with_columns(pl.col("original").str.strip_prefix("\ufeff"))
-            yield batch
-    except (OSError, EOFError) as error:
+        with (
+            _open(file.path) as binary,
+            io.TextIOWrapper(binary, _codec(encoding), newline="\n") as text,
+        ):
+            while block := text.read(BLOCK_CHARACTERS):
+                block += text.readline()
+                batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
+                numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
+                yield batch.select(numbers.alias("line"), "original")
+                first += batch.height
+    except UnicodeError as error:
+        raise SourceFileError(
+            file.name,
+            f"is not {encoding} text.",
+            "declare its `encoding` under `format`, or convert the file.",
+            line=_first_undecodable_line(file, encoding),
+        ) from error
+    except _DAMAGE as error:
         raise SourceFileError(
             file.name,
             f"is cut off or damaged: {error}.",
             "fetch it again from the old system.",
         ) from error
-    except (pl.exceptions.ComputeError, UnicodeError) as error:
-        line = _first_undecodable_line(file, encoding)
-        raise SourceFileError(
-            file.name,
-            f"is not {encoding} text.",
-            "declare its `encoding` under `format`, or convert the file.",
-            line=line,
-        ) from error
 
 
-def lacks_final_newline(file: SourceFile) -> bool:
-    """Whether a plain text file ends inside a line; compressed files tell when they are cut."""
+def ends_with(file: SourceFile, encoding: str, text: str) -> bool:
+    """Whether the last bytes of a plain file are the end of this text: no line end follows it."""
+    tail = text.encode(encoding).removeprefix(codecs.BOM_UTF16)[-64:]
     with file.path.open("rb") as stream:
-        if stream.read(2) == _GZIP_MAGIC:
-            return False
-        stream.seek(-1, io.SEEK_END)
-        return stream.read(1) != b"\n"
+        stream.seek(max(0, file.size - len(tail)))
+        return stream.read() == tail
 
 
-def _utf8_lines(file: SourceFile) -> Iterator[pl.DataFrame]:
-    lines = pl.scan_lines(
-        file.path, name="original", row_index_name="line", row_index_offset=1, glob=False
-    ).with_columns(pl.col("line").cast(pl.Int64))
-    yield from lines.collect_batches(chunk_size=BATCH_LINES, maintain_order=True)
+def _codec(encoding: str) -> str:
+    return "utf-8-sig" if encoding == "utf-8" else encoding
 
 
-def _decoded_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
-    first = 1
-    with _open(file) as binary, io.TextIOWrapper(binary, encoding, newline="\n") as text:
-        while block := text.read(_BLOCK_CHARACTERS):
-            block += text.readline()
-            batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
-            numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
-            yield batch.select(numbers.alias("line"), "original")
-            first += batch.height
+def _open(path: Path) -> IO[bytes]:
+    """Open a file for its plain bytes; compression shows in the first bytes, not in the name."""
+    with path.open("rb") as stream:
+        start = stream.read(8)
+    for magic, opener in _COMPRESSIONS.items():
+        if start.startswith(magic):
+            plain: IO[bytes] = opener(path)
+            return plain
+    return path.open("rb")
 
 
-def _open(file: SourceFile) -> IO[bytes]:
-    with file.path.open("rb") as stream:
-        compressed = stream.read(2) == _GZIP_MAGIC
-    return cast("IO[bytes]", gzip.open(file.path) if compressed else file.path.open("rb"))
-
-
-def _first_undecodable_line(file: SourceFile, encoding: str) -> int | None:
-    with _open(file) as stream:
-        for number, line in enumerate(stream, start=1):
+def _first_undecodable_line(file: SourceFile, encoding: str) -> int:
+    decoder = codecs.getincrementaldecoder(_codec(encoding))()
+    line = 1
+    with _open(file.path) as stream:
+        while block := stream.read(1 << 20):
             try:
-                line.decode(encoding)
-            except UnicodeError:
-                return number
-    return None
+                line += decoder.decode(block).count("\n")
+            except UnicodeDecodeError as error:
+                readable = error.object[: error.start]
+                return line + readable.decode(encoding, errors="replace").count("\n")
+    return line

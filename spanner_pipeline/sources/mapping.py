@@ -9,7 +9,10 @@ Values that could not be read are null; `validation` says why.
 
 from __future__ import annotations
 
+from datetime import UTC
+from decimal import Decimal
 from string import Formatter
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -19,8 +22,12 @@ from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.sources import texts
 from spanner_pipeline.sources.rows import raw
 
+TERM_SEPARATOR = " + "
 FILTERED = "filtered by `where`"
 OUTSIDE_SCOPE = "outside the migrated time"
+
+_DIGITS_FOR_CARRY = 2
+"""A sum of up to 100 terms has at most so many digits more than its largest term."""
 
 
 def text_of(value: Value) -> pl.Expr:
@@ -60,26 +67,30 @@ def passes(where: dict[str, Filter]) -> pl.Expr:
 def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.DataFrame:
     """Add `text.quantity` and the exact `quantity`; null where it is no number or does not fit."""
     if not quantity.sum:
-        text = text_of(quantity)
-        if quantity.thousands:
-            text = text.str.replace_all(quantity.thousands, "", literal=True)
-        frame = frame.with_columns(text.alias("text.quantity"))
+        frame = frame.with_columns(_without(quantity.thousands, text_of(quantity), "text.quantity"))
         return frame.with_columns(
             texts.exact_decimal(frame, "text.quantity", decimals).alias("quantity")
         )
-    terms = {name: pl.col(raw(name)) for name in quantity.sum}
-    zero_filled = {
-        n: t.fill_null("0") if n in quantity.null_as_zero else t for n, t in terms.items()
-    }
-    frame = frame.with_columns(zero_filled[name].alias(f"term.{name}") for name in quantity.sum)
-    total = pl.lit(0, dtype=pl.Decimal(MAX_PRECISION, decimals))
-    for name in quantity.sum:
-        total = total + texts.exact_decimal(frame, f"term.{name}", decimals)
-    text = pl.concat_str([pl.col(f"term.{name}") for name in quantity.sum], separator=" + ")
+    terms = [f"term.{name}" for name in quantity.sum]
+    for name, term in zip(quantity.sum, terms, strict=True):
+        text = pl.col(raw(name))
+        filled = text.fill_null("0") if name in quantity.null_as_zero else text
+        frame = frame.with_columns(_without(quantity.thousands, filled, term))
+    exact = pl.Decimal(MAX_PRECISION, decimals)
+    # Polars stops at a sum that overflows. Terms this large do not fit, so that no sum can.
+    limit = pl.lit(Decimal(10 ** (MAX_PRECISION - decimals - _DIGITS_FOR_CARRY)), dtype=exact)
+    total = pl.lit(0, dtype=exact)
+    for term in terms:
+        value = texts.exact_decimal(frame, term, decimals)
+        total = total + pl.when(value.abs() < limit).then(value)
     return frame.with_columns(
-        text.alias("text.quantity"),
-        total.cast(pl.Decimal(MAX_PRECISION, decimals)).alias("quantity"),
-    ).drop(f"term.{name}" for name in quantity.sum)
+        pl.concat_str(terms, separator=TERM_SEPARATOR).alias("text.quantity"),
+        total.cast(exact).alias("quantity"),
+    ).drop(terms)
+
+
+def _without(thousands: str, text: pl.Expr, name: str) -> pl.Expr:
+    return (text.str.replace_all(thousands, "", literal=True) if thousands else text).alias(name)
 
 
 def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -> pl.DataFrame:
@@ -194,8 +205,9 @@ def _out_of_scope(source: Source, zone: str | None) -> pl.Expr:
     time, outside = pl.col("timestamp"), pl.lit(value=False)
     for bound, is_outside in ((source.scope.from_, time.__lt__), (source.scope.to, time.__ge__)):
         if bound is not None:
-            local = pl.lit(bound, dtype=pl.Datetime("us")).dt.replace_time_zone(zone or "UTC")
-            outside |= is_outside(local.dt.convert_time_zone("UTC")).fill_null(value=False)
+            moment = bound if bound.tzinfo else bound.replace(tzinfo=ZoneInfo(zone or "UTC"))
+            instant = pl.lit(moment.astimezone(UTC), dtype=texts.MICROSECONDS_UTC)
+            outside |= is_outside(instant).fill_null(value=False)
     return (
         pl.when(pl.col("malformed"))
         .then(None)

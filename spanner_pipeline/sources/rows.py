@@ -13,12 +13,13 @@ from pathlib import PurePath
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Format, Source
+from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources import access_log, delimited, json_lines, parquet
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.lines import lacks_final_newline
+from spanner_pipeline.sources.lines import ends_with
 
 _FAMILIES = {
     "access_log": access_log.read_rows,
@@ -42,15 +43,24 @@ def read_rows(source: Source, files: Sequence[SourceFile]) -> Iterator[pl.DataFr
     with_content = source.identity is not None and source.identity.multiset
     for file in files:
         rows = 0
+        absent = set(source.essential_columns)
         for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
             if batch.is_empty():
                 continue
             rows += batch.height
+            absent -= {name for name in absent if batch[raw(name)].null_count() < batch.height}
             _refuse_cut_end(file, source.format, batch)
             yield _with_origin(file, source, batch, with_content)
         if rows == 0:
             raise SourceFileError(
                 file.name, "holds no rows.", "fetch it again, or exclude it from `files`."
+            )
+        if absent and source.format.family == "json_lines":
+            raise SourceFileError(
+                file.name,
+                f"has other columns than declared: no row has {', '.join(sorted(absent))}.",
+                "correct the paths in the source's YAML, or fetch the right file.",
+                column=min(absent),
             )
 
 
@@ -61,7 +71,11 @@ def _with_origin(
     columns = [pl.lit(file.name).alias("source_file"), pl.col("line"), pl.col("original")]
     columns.append(pl.col("malformed"))
     if with_content:
-        columns.append(_content(fields).alias("content"))
+        own = "content" in batch.columns  # the family's own, where rows have no fixed columns
+        content = pl.col("content") if own else _content(fields)
+        # Malformed rows must not count among the occurrences of a good row that looks like them.
+        malformed = pl.lit("malformed ") + pl.col("original")
+        columns.append(pl.when("malformed").then(malformed).otherwise(content).alias("content"))
     nulls = list(source.format.nulls)
     columns += [
         pl.when(~pl.col(raw(name)).is_in(nulls)).then(pl.col(raw(name))).alias(raw(name))
@@ -72,28 +86,24 @@ def _with_origin(
 
 
 def _content(fields: list[str]) -> pl.Expr:
-    """All fields with their lengths, so that no two different rows read the same."""
+    """All fields with their lengths, in the order of their names, which an export may change.
+
+    No two different rows read the same.
+    """
     parts: list[pl.Expr] = []
-    for name in fields:
-        text = pl.col(name).fill_null("\x00")
-        parts += [text.str.len_bytes().cast(pl.String), pl.lit(":"), text]
+    for name in sorted(fields):
+        length = pl.col(name).str.len_bytes().cast(pl.String)
+        parts += [length.fill_null("-"), pl.lit(":"), pl.col(name).fill_null("")]
     return pl.concat_str(parts)
 
 
 def _refuse_cut_end(file: SourceFile, layout: Format, batch: pl.DataFrame) -> None:
     if layout.family == "parquet" or not batch["malformed"][-1]:
         return
-    if lacks_final_newline(file) and _is_last_line(file, batch["original"][-1]):
+    if ends_with(file, layout.encoding, batch["original"][-1]):
         raise SourceFileError(
             file.name,
             "ends inside a row: the file is cut off.",
             "fetch it again from the old system.",
             line=batch["line"][-1],
         )
-
-
-def _is_last_line(file: SourceFile, text: str) -> bool:
-    tail = text.encode()[-64:]
-    with file.path.open("rb") as stream:
-        stream.seek(max(0, file.size - len(tail)))
-        return stream.read() == tail

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from spanner_pipeline.configuration.values import Timestamp
+from spanner_pipeline.configuration.values import EPOCHS, ISO8601, Timestamp
 from spanner_pipeline.meters import MAX_PRECISION
 
-NUMBER_PATTERN = r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
+NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _OFFSET_PATTERN = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|z|[+-]\d{2}(:?\d{2})?)$"
 _FINER_THAN_MICROSECONDS = r"\.\d{6}\d*[1-9]\d*"
 MICROSECONDS_UTC = pl.Datetime("us", "UTC")
@@ -42,6 +42,7 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
         )
         digits = fraction.str.len_chars().cast(pl.Int32)
         needed = pl.when(digits > 0).then(digits).otherwise(-zeros) - exponent
+        needed = pl.when(mantissa.str.contains("[1-9]")).then(needed).otherwise(0)
         fits = fits | (is_number(text) & (needed <= decimals).fill_null(value=False))
     value = text.cast(pl.Decimal(MAX_PRECISION, decimals), strict=False)
     return pl.when(fits).then(value)
@@ -60,7 +61,7 @@ def canonical_number(frame: pl.DataFrame, column: str) -> pl.Expr:
 
 def naive_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
     """The wall-clock time of texts without an offset; null for others."""
-    if timestamp.format == "iso8601":
+    if timestamp.format == ISO8601:
         local = _iso(text)
         return (
             pl.when(~text.str.contains(_OFFSET_PATTERN))
@@ -69,14 +70,14 @@ def naive_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
         )
     if timestamp.may_have_offset:
         return pl.lit(None, dtype=pl.Datetime("us"))
-    if "%H" not in timestamp.format and "%T" not in timestamp.format:
-        return text.str.to_date(timestamp.format, strict=False).cast(pl.Datetime("us"))
     return text.str.to_datetime(timestamp.format, time_unit="us", strict=False)
 
 
 def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
     """The UTC time of texts that name their own offset; null for others."""
-    if timestamp.format == "iso8601":
+    if timestamp.format in EPOCHS:
+        return _since_1970(text, EPOCHS[timestamp.format])
+    if timestamp.format == ISO8601:
         return (
             pl.when(text.str.contains(_OFFSET_PATTERN))
             .then(_iso(text))
@@ -87,6 +88,14 @@ def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
         return pl.lit(None, dtype=MICROSECONDS_UTC)
     parsed = text.str.to_datetime(timestamp.format, strict=False, time_zone="UTC")
     return parsed.cast(MICROSECONDS_UTC)
+
+
+def _since_1970(text: pl.Expr, decimals: int) -> pl.Expr:
+    """Put the digits of a count together as whole microseconds; null where there are more."""
+    fits = text.str.contains(rf"^-?[0-9]{{1,{17 - decimals}}}(\.[0-9]{{0,{decimals}}}0*)?$")
+    fraction = text.str.extract(rf"\.([0-9]{{0,{decimals}}})").fill_null("")
+    digits = text.str.extract(r"^(-?[0-9]+)") + fraction.str.pad_end(decimals, "0")
+    return pl.when(fits).then(digits).cast(pl.Int64).cast(MICROSECONDS_UTC)
 
 
 def _iso(text: pl.Expr) -> pl.Expr:

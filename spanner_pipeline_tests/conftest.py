@@ -1,0 +1,62 @@
+"""Data roots for tests: real legacy data by YAML alone, and roots made up in the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spanner_pipeline.root import DataRoot
+
+ROOTS = Path(__file__).parent / "roots"
+SHARED_DATA = Path(
+    os.environ.get("SPANNER_SHARED_DATA") or Path(__file__).parent.parent.parent / "shared" / "data"
+)
+
+RealRoot = Callable[[str], DataRoot]
+MakeRoot = Callable[..., DataRoot]
+
+
+def copy_family(family: str, folder: Path) -> DataRoot:
+    """Copy the YAML of one family of `roots/` and link its real legacy data."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real legacy data in {SHARED_DATA}; name it in SPANNER_SHARED_DATA")
+    root = folder / family
+    shutil.copytree(ROOTS / family, root)
+    (root / "legacy").symlink_to(SHARED_DATA)
+    return DataRoot(root)
+
+
+@pytest.fixture
+def real_root(tmp_path: Path) -> RealRoot:
+    """A root of its own for one family of `roots/`, with its real legacy data."""
+    return lambda family: copy_family(family, tmp_path)
+
+
+@pytest.fixture
+def make_root(tmp_path: Path) -> MakeRoot:
+    """Write a data root: meters and sources as texts or dicts, legacy files as texts or bytes."""
+
+    def make(
+        meters: Mapping[str, object],
+        sources: Mapping[str, object],
+        files: Mapping[str, str | bytes] | None = None,
+        name: str = "root",
+    ) -> DataRoot:
+        root = tmp_path / name
+        for folder, declared in (("meters", meters), ("sources", sources)):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for stem, content in declared.items():
+                text = content if isinstance(content, str) else yaml.safe_dump(content)
+                (root / folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
+        for file, content in (files or {}).items():
+            path = root / "legacy" / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return DataRoot(root)
+
+    return make

@@ -1,0 +1,1 @@
+"""The lake: tables, merge, conflicts, ledger."""

@@ -1,0 +1,1 @@
+"""The laws of money, over random deliveries."""
