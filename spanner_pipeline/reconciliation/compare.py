@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
+from functools import cached_property
 from typing import Literal
 
 import duckdb
@@ -141,7 +142,14 @@ class Comparison:
 
     def causes_of(self, cell: tuple[object, ...]) -> list[Explanation]:
         """The causes found for one cell, in the order they were tested."""
-        return [cause for cause in self.causes if cause.cell == cell]
+        return self._by_cell.get(cell, [])
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[object, ...], list[Explanation]]:
+        found: dict[tuple[object, ...], list[Explanation]] = {}
+        for cause in self.causes:
+            found.setdefault(cause.cell, []).append(cause)
+        return found
 
 
 def reconcile(root: DataRoot, catalog: Catalog, source: Source, total: BillingTotal) -> Comparison:

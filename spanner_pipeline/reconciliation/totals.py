@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 
 import polars as pl
 
@@ -89,12 +90,12 @@ def read_old_totals(root: DataRoot, source: Source, total: BillingTotal, meter: 
 
 def _sums(numbers: pl.Series, days: list[int] | None) -> Iterable[Decimal | None]:
     """The exact sum of each list, times the days of its period if given; None where one lacks."""
-    for index, parts in enumerate(numbers):
+    for index, parts in enumerate(numbers.to_list()):
         total = Decimal(0)
         for part in parts:
             total = EXACT.add(total, part or Decimal(0))
         factor = Decimal(1) if days is None else Decimal(days[index])
-        yield None if None in list(parts) else EXACT.multiply(total, factor)
+        yield None if None in parts else EXACT.multiply(total, factor)
 
 
 def belongs(events: str, cells: str, *, whole: bool) -> str:
@@ -172,6 +173,7 @@ def _why_unreadable(total: BillingTotal) -> pl.Expr:
     )
 
 
+@cache
 def _is_zone(name: str) -> bool:
     try:
         return known_zone(name) is not None

@@ -11,29 +11,18 @@ import itertools
 import json
 import os
 import re
-from datetime import date
 from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import Comparison
 from spanner_pipeline.reconciliation.report import (
-    counted,
     disarmed,
-    grouped,
-    money,
-    percent,
-    period_label,
-    plain,
     render_csv,
     render_html,
-    signed,
     verdict,
-    worth,
     write_report,
 )
 from spanner_pipeline.root import load_catalog
@@ -287,80 +276,3 @@ def test_the_page_of_an_explained_break_says_so(tmp_path: Path) -> None:
     events = [Event(f"2024-01-0{n}T00:00:00Z", n, "a") for n in (3, 5, 7)]
     _, html, _ = checked(monthly(tmp_path, [("a", "UTC", "2024-01", 10, "")], events))
     assert "Every difference is explained below, to the last digit." in html
-
-
-@pytest.mark.parametrize(
-    ("number", "machine", "person", "difference"),
-    [
-        ("0", "0", "0", "0"),
-        ("-0", "0", "0", "0"),
-        ("-0.00", "0", "0", "0"),
-        ("1E+3", "1000", "1,000", "+1,000"),
-        ("-1E+3", "-1000", "−1,000", "−1,000"),
-        ("100", "100", "100", "+100"),
-        ("0.10", "0.1", "0.1", "+0.1"),
-        ("-0.5", "-0.5", "−0.5", "−0.5"),
-        ("1E-18", "0.000000000000000001", "0.000000000000000001", "+0.000000000000000001"),
-        ("1234567.8900", "1234567.89", "1,234,567.89", "+1,234,567.89"),
-        (
-            "99999999999999999999999999999.999999999",
-            "99999999999999999999999999999.999999999",
-            "99,999,999,999,999,999,999,999,999,999.999999999",
-            "+99,999,999,999,999,999,999,999,999,999.999999999",
-        ),
-    ],
-)
-def test_numbers_are_spelt_in_full(number: str, machine: str, person: str, difference: str) -> None:
-    exact = Decimal(number)
-    assert (plain(exact), grouped(exact), signed(exact)) == (machine, person, difference)
-
-
-def test_money_has_both_decimals() -> None:
-    spelt = {"-1.4": "−1.40", "0.00": "0.00", "-0.00": "0.00", "1234567": "+1,234,567.00"}
-    assert {number: money(Decimal(number)) for number in spelt} == spelt
-    assert money(None) == "–"
-
-
-def test_numbers_that_are_not_there() -> None:
-    assert (plain(None), grouped(None), grouped(1234)) == ("", "–", "1,234")
-    assert (counted(1, "row"), counted(0, "row"), counted(1200, "row")) == (
-        "1 row",
-        "0 rows",
-        "1,200 rows",
-    )
-
-
-@pytest.mark.parametrize(
-    ("part", "whole", "share"),
-    [
-        ("1", "0", ""),
-        ("0", "5", "0 %"),
-        ("1", "3", "+33.33 %"),
-        ("-1", "3", "−33.33 %"),
-        ("1", "-4", "+25 %"),
-        ("-683.91", "1422776", "−0.048 %"),
-        ("1", "123456789", "+0.00000081 %"),
-        ("300", "1", "+30,000 %"),
-        ("1E+28", "3E-9", None),
-    ],
-)
-def test_shares(part: str, whole: str, share: str | None) -> None:
-    text = percent(Decimal(part), Decimal(whole))
-    assert text == share if share is not None else text.startswith("+333,333,333")
-
-
-def test_what_a_difference_is_worth() -> None:
-    row = {"old": Decimal(1000), "amount": Decimal("2.5"), "difference": Decimal(-10)}
-    assert worth(row) == Decimal("-0.02")  # half even
-    assert worth(row | {"old": Decimal(0)}) is None
-    assert worth(row | {"old": None}) is None
-    assert worth(row | {"amount": None}) is None
-    assert worth(row | {"amount": Decimal(0)}) == 0
-
-
-def test_a_period_is_called_by_its_first_day_where_it_is_not_the_calendars() -> None:
-    assert period_label("month", date(2024, 1, 1)) == "2024-01"
-    assert period_label("month", date(2024, 1, 15)) == "2024-01-15"
-    assert period_label("year", date(2024, 1, 1)) == "2024"
-    assert period_label("year", date(2024, 4, 1)) == "2024-04-01"
-    assert period_label("day", date(2024, 1, 1)) == "2024-01-01"
