@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
+from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.keys import key_sql
 from spanner_pipeline.meters import Meter
@@ -165,9 +166,7 @@ def _keyed(
             raise
 
     key = key_sql(source.source, usage.meter, usage.part, identity_columns(source))
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET temp_directory = $1", [str(folder / "spill")])
+    with open_duckdb(folder / "spill") as connection:
         connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
         try:
             keyed = connection.sql(f"SELECT *, {key} AS idempotency_key FROM rows")

@@ -22,6 +22,7 @@ import duckdb
 import polars as pl
 
 from spanner_pipeline.control import EXACT
+from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter
@@ -151,8 +152,7 @@ def query_usage(
         parameters[f"texts{index}"] = list(texts)
     selected = "".join(f", {sql} AS group_{index}" for index, sql in enumerate(groups.values()))
     by = ", ".join(str(index + 1) for index in range(len(groups) + 1))
-    with duckdb.connect() as connection, no_overflow(meter):
-        connection.execute("SET TimeZone = 'UTC'")
+    with open_duckdb() as connection, no_overflow(meter):
         sql = f"""
             SELECT {_BUCKETS[bucket]} AS bucket{selected},
                 {aggregate_sql(meter)} AS quantity, count(*) AS events

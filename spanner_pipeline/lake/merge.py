@@ -1,9 +1,10 @@
 """The merge: laws 1, 3 and 4, in one commit a meter.
 
-The story: number the delivery's copies of each key (`incoming`); find what the lake holds under
-those keys, on any day (`existing`); decide which payload each key keeps (`kept`); give each row its
-outcome (`classified`); check that all rows are accounted for; write; commit only if nobody else
-did meanwhile, else begin again with what they wrote.
+The story: read the delivery (`incoming`); find what the lake holds under its keys, on any day
+(`existing`). A key that the lake does not hold and the delivery has once is new, and needs no more
+thought. For the others (`contested`), number the copies, decide which payload each key keeps
+(`kept`) and give each row its outcome (`settled`). Check that all rows are accounted for; write;
+commit only if nobody else did meanwhile, else begin again with what they wrote.
 
 Outcomes of a row:
   new          its key was unknown; it is the copy that enters
@@ -26,6 +27,7 @@ import duckdb
 from deltalake.exceptions import CommitFailedError
 
 from spanner_pipeline.control import EXACT, Total
+from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import ConservationError, LakeBusyError
 from spanner_pipeline.events import ORIGIN, event_columns, payload_columns
 from spanner_pipeline.lake.table import DAY, EventTable, literal
@@ -79,9 +81,7 @@ def merge(
     """
     for attempt in range(_ATTEMPTS):
         table = EventTable(root, staged.meter)
-        with duckdb.connect() as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute(f"SET temp_directory = {literal(staged.folder / 'spill')}")
+        with open_duckdb(staged.folder / "spill") as connection:
             _classify(connection, table, staged, corrections)
             result = MergeResult(
                 _outcomes(connection, staged.meter.decimals), table.version, table.version
@@ -109,40 +109,50 @@ def _classify(
     listing = ", ".join(literal(part) for part in parts)
     rows = f"read_parquet([{listing}])" if parts else f"({table.empty()})"
     connection.execute(f"""
-        CREATE TEMP TABLE incoming AS
-        SELECT {columns}, CAST("timestamp" AS DATE) AS {DAY},
-            row_number() OVER (
-                PARTITION BY idempotency_key
-                ORDER BY revision DESC NULLS LAST, source_file, source_line
-            ) AS copy
-        FROM {rows}""")
-    lake = table.select()
+        CREATE TEMP VIEW incoming AS
+        SELECT {columns}, CAST("timestamp" AS DATE) AS {DAY} FROM {rows}""")
     connection.execute(f"""
         CREATE TEMP TABLE existing AS
-        SELECT * FROM ({lake}) SEMI JOIN incoming USING (idempotency_key)""")
-    higher = f"incoming.revision > coalesce(existing.revision, {_LOWEST_REVISION})"
+        SELECT * FROM ({table.select()}) SEMI JOIN incoming USING (idempotency_key)""")
+    connection.execute("""
+        CREATE TEMP TABLE contested_keys AS
+        SELECT idempotency_key FROM existing UNION
+        SELECT idempotency_key FROM incoming GROUP BY idempotency_key HAVING count(*) > 1""")
+    connection.execute("""
+        CREATE TEMP TABLE contested AS
+        SELECT *, row_number() OVER (
+            PARTITION BY idempotency_key
+            ORDER BY revision DESC NULLS LAST, source_file, source_line
+        ) AS copy
+        FROM incoming SEMI JOIN contested_keys USING (idempotency_key)""")
+    higher = f"contested.revision > coalesce(existing.revision, {_LOWEST_REVISION})"
     chosen = ", ".join(
-        f'CASE WHEN entry IS NULL THEN existing."{name}" ELSE incoming."{name}" END AS "{name}"'
+        f'CASE WHEN entry IS NULL THEN existing."{name}" ELSE contested."{name}" END AS "{name}"'
         for name in (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
     )
     connection.execute(f"""
         CREATE TEMP TABLE kept AS
-        SELECT incoming.idempotency_key, entry, existing.{DAY} AS day_before, {chosen}
-        FROM (SELECT * FROM incoming WHERE copy = 1) AS incoming
+        SELECT contested.idempotency_key, entry, existing.{DAY} AS day_before, {chosen}
+        FROM (SELECT * FROM contested WHERE copy = 1) AS contested
         LEFT JOIN existing USING (idempotency_key)
         CROSS JOIN LATERAL (SELECT CASE
             WHEN existing.idempotency_key IS NULL THEN 'new'
             WHEN {str(corrections).lower()} AND {higher} THEN 'corrected'
         END AS entry)""")
-    same = _same(meter, "incoming", "kept")
+    same = _same(meter, "contested", "kept")
     connection.execute(f"""
-        CREATE TEMP TABLE classified AS
-        SELECT incoming.*, kept.day_before, CASE
+        CREATE TEMP TABLE settled AS
+        SELECT contested.* EXCLUDE (copy), kept.day_before, CASE
             WHEN copy = 1 AND kept.entry IS NOT NULL THEN kept.entry
-            WHEN {same} OR coalesce(incoming.revision < kept.revision, false) THEN 'present'
+            WHEN {same} OR coalesce(contested.revision < kept.revision, false) THEN 'present'
             ELSE 'conflicting'
         END AS outcome
-        FROM incoming JOIN kept USING (idempotency_key)""")
+        FROM contested JOIN kept USING (idempotency_key)""")
+    connection.execute("""
+        CREATE TEMP VIEW classified AS
+        SELECT * FROM settled UNION ALL BY NAME
+        SELECT *, 'new' AS outcome FROM incoming ANTI JOIN contested_keys USING (idempotency_key)
+    """)
 
 
 def _same(meter: Meter, left: str, right: str) -> str:
@@ -197,7 +207,7 @@ def _commit(
     connection.execute(f"""
         CREATE TEMP VIEW entering AS
         {table.empty()} UNION ALL BY NAME
-        SELECT * EXCLUDE (copy, day_before, outcome) FROM classified
+        SELECT * EXCLUDE (day_before, outcome) FROM classified
         WHERE outcome IN ('new', 'corrected')""")
     properties = {"import_batch": staged.batch, "usage": staged.usage.name}
     corrected = any(outcome == "corrected" for _, outcome in result.outcomes)
@@ -214,7 +224,7 @@ def _commit(
     connection.execute(f"""
         CREATE TEMP TABLE result AS
         SELECT * FROM ({table.select(f"{DAY} IN ({touched})")})
-        ANTI JOIN (SELECT * FROM classified WHERE outcome = 'corrected') USING (idempotency_key)
+        ANTI JOIN (SELECT * FROM settled WHERE outcome = 'corrected') USING (idempotency_key)
         UNION ALL BY NAME SELECT * FROM entering""")
     _check_result(connection, table, touched)
     events = connection.sql(f"SELECT {columns} FROM result {order}").to_arrow_reader()
@@ -248,18 +258,18 @@ def _write_conflicts(
         return
     shown = (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
     both = ", ".join(
-        f'kept."{name}" AS "kept_{name}", classified."{name}" AS "refused_{name}"' for name in shown
+        f'kept."{name}" AS "kept_{name}", settled."{name}" AS "refused_{name}"' for name in shown
     )
     differing = ", ".join(
-        f'CASE WHEN classified."{name}" IS DISTINCT FROM kept."{name}" THEN \'{name}\' END'
+        f'CASE WHEN settled."{name}" IS DISTINCT FROM kept."{name}" THEN \'{name}\' END'
         for name in payload_columns(meter)
     )
     rule = HIGHER_REVISION if corrections else KEEP_FIRST
     relation = connection.sql(f"""
-        SELECT classified.idempotency_key, {literal(meter.name)} AS meter,
+        SELECT settled.idempotency_key, {literal(meter.name)} AS meter,
             list_filter([{differing}], lambda field: field IS NOT NULL) AS fields_that_differ,
             {both}, '{rule}' AS rule
-        FROM classified JOIN kept USING (idempotency_key)
+        FROM settled JOIN kept USING (idempotency_key)
         WHERE outcome = 'conflicting' ORDER BY ALL""")
     file.parent.mkdir(parents=True, exist_ok=True)
     work = file.with_suffix(f".{random.getrandbits(64):x}.tmp")

@@ -16,6 +16,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.source import BillingTotal, Source
 from spanner_pipeline.control import EXACT, Total, exact_sum
+from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.lake.ledger import ImportRecord, Ledger
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
@@ -162,8 +163,7 @@ def reconcile(root: DataRoot, catalog: Catalog, source: Source, total: BillingTo
     old = read_old_totals(root, source, total, meter)
     table = EventTable(root, meter)
     imports = tuple(record for record in Ledger(root).current() if record.meter == meter.name)
-    with duckdb.connect() as connection, no_overflow(meter):
-        connection.execute("SET TimeZone = 'UTC'")
+    with open_duckdb() as connection, no_overflow(meter):
         connection.execute(f"CREATE TEMP VIEW events AS {table.select()}")
         grid = with_bounds(_grid(connection, old, total), total.period)
         connection.register("grid", grid)

@@ -130,7 +130,7 @@ def _conflicts_of(lake: TinyRoot, batch: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("corrections", [False, True], ids=["keep the first", "corrections"])
 @given(steps=st.lists(STEP, min_size=2, max_size=5))
-@settings(max_examples=35, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_after_any_deliveries_the_lake_is_what_a_dictionary_would_be(
     corrections: bool, steps: list[Step]
 ) -> None:

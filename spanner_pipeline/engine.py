@@ -1,0 +1,32 @@
+"""DuckDB as every stage opens it: UTC, a bound on memory, and a folder to spill to.
+
+Below all floors that compute; nothing here knows what is computed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import duckdb
+
+MEMORY_LIMIT = "2GB"
+"""What one import or report may hold in memory; beyond it DuckDB goes to disk."""
+
+
+@contextmanager
+def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB in memory of the caller's own.
+
+    Args:
+        spill: Where it may write what does not fit; a temporary folder when None.
+    """
+    with ExitStack() as stack:
+        folder = spill or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        settings = {"TimeZone": "UTC", "memory_limit": MEMORY_LIMIT, "temp_directory": str(folder)}
+        connection = stack.enter_context(duckdb.connect())
+        for name, value in settings.items():
+            connection.execute(f"SET {name} = $1", [value])
+        yield connection
