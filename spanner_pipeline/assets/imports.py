@@ -6,6 +6,7 @@ output of a ranged run would paint every partition green (dagster-io/dagster#178
 """
 
 import logging
+import traceback
 from collections.abc import Iterator, Sequence
 
 import dagster as dg
@@ -105,10 +106,8 @@ def build_import_assets(
                 done[-1] = done[-1].with_metadata(merged_metadata(usages))
             except Exception as error:  # whatever it is, the neighbours go on
                 failures[partition] = reason_of(error)
-                context.log.error(
-                    f"{source.source} {partition}: {failures[partition]}",
-                    exc_info=not isinstance(error, PipelineError),
-                )
+                trace = "" if isinstance(error, PipelineError) else f"\n{traceback.format_exc()}"
+                context.log.error(f"{source.source} {partition}: {failures[partition]}{trace}")
             yield from done
             log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
         if failures:

@@ -1,5 +1,6 @@
 """The Dagster instance of a data root, with the settings that the pipeline needs."""
 
+import fcntl
 import os
 import socket
 import sys
@@ -66,8 +67,10 @@ def open_instance(root: DataRoot) -> dg.DagsterInstance:
         UnusableRootError: When Dagster cannot keep its records there.
     """
     prepare_home(root)
-    instance = dg.DagsterInstance.from_config(str(root.dagster_home))
-    _settle(instance)
+    with (root.dagster_home / "opening.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two processes may not both create the tables
+        instance = dg.DagsterInstance.from_config(str(root.dagster_home))
+        _settle(instance)
     return instance
 
 
@@ -76,9 +79,12 @@ def this_process() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
 
 
+_UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED]
+
+
 def _settle(instance: dg.DagsterInstance) -> None:
     """Fail the runs of killed processes: they would be shown, and counted, as running for ever."""
-    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+    for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
         host, _, process = run.tags.get(PROCESS, "").partition(" ")
         if host == socket.gethostname() and not _lives(int(process)):
             instance.report_run_failed(run, "The process of this run was killed. Run it again.")
@@ -97,4 +103,4 @@ def _lives(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    prepare_home(DataRoot.locate(Path(sys.argv[1])))
+    open_instance(DataRoot.locate(Path(sys.argv[1]))).dispose()

@@ -61,9 +61,9 @@ def merged_metadata(usages: Sequence[UsageImport]) -> Metadata:
         dg.TableRecord(
             {
                 "meter": usage.record.usage,
-                **{name: getattr(usage.totals, name).rows for name in names},
                 "quantity in the lake": plain(_entered(usage.totals).quantity),
                 "table version": f"{usage.record.version_before} → {usage.record.version_after}",
+                **{n.replace("_", " "): getattr(usage.totals, n).rows for n in names},
             }
         )
         for usage in usages

@@ -56,7 +56,7 @@ def build_report_asset(
         with readable_failures():
             comparison = reconcile(root, catalog, source, total)
             files = write_report(root, comparison)
-        share = percent(comparison.difference, comparison.old_total)
+        share = percent(comparison.difference, comparison.old_total) or "no old total"
         counts = {status: comparison.cells.filter(status=status).height for status in STATUSES}
         breaks = [
             dg.TableRecord(
@@ -79,7 +79,7 @@ def build_report_asset(
                 "report.csv": dg.MetadataValue.path(str(files.csv)),
                 "old total": grouped(comparison.old_total),
                 "new total": grouped(comparison.new_total),
-                "difference": f"{signed(comparison.difference)} {share}",
+                "difference": f"{signed(comparison.difference)} ({share})",
                 "numbers compared": comparison.cells.height,
                 "numbers beyond tolerance": comparison.breaks.height,
                 "numbers by status": dg.MetadataValue.json(counts),

@@ -49,6 +49,7 @@ def build_usage_asset(root: DataRoot, catalog: Catalog, meter: Meter) -> dg.Asse
             )
             .sort("month")
         )
+        listing = [dg.TableRecord(row) for row in months.iter_rows(named=True)]
         additive = meter.aggregation in ("sum", "count")
         return dg.MaterializeResult(
             metadata={
@@ -60,9 +61,7 @@ def build_usage_asset(root: DataRoot, catalog: Catalog, meter: Meter) -> dg.Asse
                     if additive
                     else {}
                 ),
-                "by month": dg.MetadataValue.table(
-                    [dg.TableRecord(row) for row in months.iter_rows(named=True)]
-                ),
+                **({"by month": dg.MetadataValue.table(listing)} if listing else {}),
                 "path": dg.MetadataValue.path(str(path)),
             }
         )
