@@ -1,53 +1,9 @@
-"""The one object that workspace.yaml loads: everything a data root declares, as Dagster sees it."""
-
-import warnings
+"""The one object that workspace.yaml loads."""
 
 import dagster as dg
 
-from spanner_pipeline.assets.imports import build_import_assets
-from spanner_pipeline.assets.naming import identifier
-from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
-from spanner_pipeline.assets.usage import build_usage_asset
-from spanner_pipeline.root import Catalog, DataRoot, load_catalog
-
-# Backfill policies are beta in Dagster 1.13; the pattern rests on them (assets/imports.py).
-warnings.filterwarnings("ignore", category=dg.BetaWarning)
-
-
-def merge_pools(catalog: Catalog) -> dict[str, str]:
-    """A pool for each source: sources that share a meter, even by way of others, share a pool."""
-    pools: dict[str, set[str]] = {}
-    for source in catalog.sources.values():
-        meters = {usage.meter for usage in source.usage}
-        joined = meters.union(*(pool for pool in pools.values() if pool & meters))
-        for name, pool in pools.items():
-            if pool & joined:
-                pools[name] = joined
-        pools[source.source] = joined
-    return {name: f"meter_{identifier(min(pool))}" for name, pool in pools.items() if pool}
-
-
-def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
-    """All assets and checks of a data root.
-
-    Args:
-        root: The data root.
-        pooled: Whether imports into one meter wait for each other.
-
-    Raises:
-        ConfigurationError: With all mistakes of its YAML.
-    """
-    catalog = load_catalog(root)
-    pools = merge_pools(catalog) if pooled else {}
-    imports = [
-        build_import_assets(root, catalog, source, pools.get(source.source))
-        for source in catalog.sources.values()
-        if source.usage
-    ]
-    bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
-    usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
-    reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
-    return dg.Definitions(assets=[*imports, *bills, *usage, *reports])
+from spanner_pipeline.assets.build import build_definitions
+from spanner_pipeline.root import DataRoot
 
 
 @dg.definitions

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 
+from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
@@ -19,7 +20,6 @@ from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
 from spanner_pipeline.assets.usage import usage_key
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals
-from spanner_pipeline.definitions import build_definitions
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 

@@ -103,4 +103,7 @@ def _lives(process: int) -> bool:
 
 
 if __name__ == "__main__":
-    open_instance(DataRoot.locate(Path(sys.argv[1]))).dispose()
+    try:
+        open_instance(DataRoot.locate(Path(sys.argv[1]))).dispose()
+    except PipelineError as error:
+        sys.exit(str(error))

@@ -15,11 +15,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from spanner_pipeline.assets.build import build_definitions, merge_pools
 from spanner_pipeline.assets.instance import prepare_home
 from spanner_pipeline.assets.naming import identifier, owners_of
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.definitions import build_definitions, merge_pools
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.small_root import METERS, SOURCES, SmallRoot, small_root
 

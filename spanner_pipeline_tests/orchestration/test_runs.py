@@ -18,17 +18,18 @@ from dagster import AssetPartitionStatus
 
 from spanner_pipeline.assets import imports
 from spanner_pipeline.assets.backfill import run_backfill
+from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.instance import PROCESS, SETTINGS, open_instance
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.assets.reconciliation import CHECK
-from spanner_pipeline.definitions import build_definitions
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 from spanner_pipeline_tests.test_cli import assert_whole, events
 
+REPO = Path(__file__).parent.parent.parent
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
 REPORT = dg.AssetKey(["reports", "billed_calls"])
 
@@ -268,13 +269,11 @@ def test_runs_of_a_killed_command_line_do_not_run_for_ever(
         f"{host} {os.getppid()}": dg.DagsterRunStatus.STARTED,
         f"elsewhere {gone.pid}": dg.DagsterRunStatus.STARTED,
     }
-    job = build_definitions(root).resolve_implicit_global_asset_job_def
     made = {}
     for process in runs:
         made[process] = instance.create_run_for_job(
             _nothing, tags={PROCESS: process}, status=dg.DagsterRunStatus.STARTED
         ).run_id
-    assert job
     with open_instance(root) as reopened:
         for process, status in runs.items():
             found = reopened.get_run_by_id(made[process])
@@ -317,3 +316,11 @@ def test_the_settings_of_the_instance_are_safe(
     settings.write_text("telemetry: {enabled: false}  # mine\n", encoding="utf-8")
     with open_instance(root):
         assert "mine" in settings.read_text(encoding="utf-8")
+
+
+def test_an_instance_that_is_opened_many_times_at_once_is_made_once(root: SmallRoot) -> None:
+    command = [sys.executable, "-m", "spanner_pipeline.assets.instance", str(root.path)]
+    opening = [subprocess.Popen(command, stderr=subprocess.PIPE, cwd=REPO) for _ in range(4)]
+    for process in opening:
+        _, error = process.communicate()
+        assert process.returncode == 0, error.decode()
