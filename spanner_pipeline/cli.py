@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -47,11 +48,7 @@ meters_app = typer.Typer(help="The meters of the data root.", no_args_is_help=Tr
 app.add_typer(sources_app, name="sources")
 app.add_typer(meters_app, name="meters")
 
-MIN_WIDTH = 132
-"""Tables keep all digits: a narrower terminal wraps their lines."""
-
 out = Console()
-out.width = max(out.width, MIN_WIDTH)
 err = Console(stderr=True)
 
 Data = Annotated[
@@ -82,18 +79,18 @@ def backfill(
     root = DataRoot.locate(data)
     with _progress() as on_source:
         outcome = run_backfill(root, sources or [], first, last, on_source)
-    out.print(_totals_table(outcome.totals))
+    _show(_totals_table(outcome.totals))
     for (source, partition), why in outcome.failures.items():
         err.print(f"FAILED {source} {partition}: {why}", style="red", markup=False, soft_wrap=True)
     for name, why in outcome.broken.items():
         err.print(f"FAILED {name}: {why}", style="red", markup=False, soft_wrap=True)
     if outcome.verdicts:
         table = Table("comparison", "verdict", title="Old bills against the lake")
-        table.add_column("report", overflow="fold")
+        table.add_column("report")
         for verdict in outcome.verdicts:
             report = _short(Path(verdict.report))
             table.add_row(verdict.comparison, _coloured(verdict.verdict), report)
-        out.print(table)
+        _show(table)
     if not outcome.entered and not outcome.failures:
         out.print("Nothing changed: all of this was in the lake already.")
     failed = any(verdict.verdict == "FAIL" for verdict in outcome.verdicts)
@@ -116,7 +113,7 @@ def reconcile(
     table = Table("comparison", "verdict", title="Old bills against the lake")
     for column in ("old", "new", "difference", "unexplained"):
         table.add_column(column, justify="right")
-    table.add_column("report", overflow="fold")
+    table.add_column("report")
     failed = False
     for source, total in _chosen(catalog, comparisons or []):
         try:
@@ -136,7 +133,7 @@ def reconcile(
             grouped(comparison.unexplained),
             _short(report.html),
         )
-    out.print(table)
+    _show(table)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -188,7 +185,7 @@ def query(
     for row in frame.iter_rows(named=True):
         shown = {**row, "quantity": plain(row["quantity"])}
         table.add_row(*(str(value) for value in shown.values()))
-    out.print(table)
+    _show(table)
 
 
 @sources_app.command("check")
@@ -213,7 +210,7 @@ def check_sources(data: Data = None) -> None:
         shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
         span = f"{len(keys)}: {keys[0]} … {keys[-1]}" if len(keys) > 1 else "".join(keys) or "none"
         table.add_row(source.source, source.format.family, "\n".join(fed), span, shown or "none")
-    out.print(table)
+    _show(table)
     raise typer.Exit(1 if missing_any else 0)
 
 
@@ -237,7 +234,7 @@ def list_meters(data: Data = None) -> None:
         table.add_row(
             meter.name, meter.aggregation, meter.unit, dimensions, ", ".join(fed_by), events
         )
-    out.print(table)
+    _show(table)
 
 
 def _misuse(message: str) -> NoReturn:
@@ -263,6 +260,13 @@ def _instant(text: str, zone: str) -> datetime:
     except ValueError:
         _misuse(f"`{text}`: write a date or time such as 2026-01-31T12:00:00Z.")
     return moment if moment.tzinfo else moment.replace(tzinfo=clock)
+
+
+def _show(table: Table) -> None:
+    """Print a table with all its digits; a terminal that is narrower wraps its lines."""
+    unbounded = out.options.update_width(10_000)
+    out.width = max(out.width, Measurement.get(out, unbounded, table).maximum)
+    out.print(table)
 
 
 def _short(path: Path) -> str:
