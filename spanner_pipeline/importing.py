@@ -25,6 +25,7 @@ from spanner_pipeline.lake.ledger import (
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
@@ -83,7 +84,7 @@ def import_partition(
         for index, usage in enumerate(source.usage):
             meter = catalog.meters[usage.meter]
             known = Ledger(root).find(batch, usage.name, configuration_digest(source, usage, meter))
-            if known is not None:
+            if known is not None and _lake_has(root, meter, known):
                 done.append(UsageImport(known, known.totals.replayed(), unchanged=True))
                 continue
             folder = work / str(index)
@@ -108,6 +109,12 @@ def import_partition(
     for done_import in imports:
         log.info("%s", _summary(done_import))
     return imports
+
+
+def _lake_has(root: DataRoot, meter: Meter, record: ImportRecord) -> bool:
+    """Whether the table is as far as the import left it; somebody may have deleted it."""
+    version = EventTable(root, meter).version
+    return record.version_after is None or (version is not None and version >= record.version_after)
 
 
 def _summary(done: UsageImport) -> str:

@@ -11,6 +11,7 @@ import pytest
 import typer.main
 
 from spanner_pipeline.cli import app
+from spanner_pipeline.root import DataRoot, load_catalog
 
 REPO = Path(__file__).parent.parent
 PACKAGE = REPO / "spanner_pipeline"
@@ -227,3 +228,12 @@ def test_the_paths_that_are_named_exist() -> None:
         ):
             inside = name.removeprefix("spanner_pipeline/")
             assert (PACKAGE / inside).exists(), name
+
+
+def test_the_source_in_the_readme_loads(tmp_path: Path) -> None:
+    (declared,) = re.findall(r"```yaml\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    for folder, text in (("meters", "name: api_requests\nunit: request\n"), ("sources", declared)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.yaml").write_text(text)
+    assert list(load_catalog(DataRoot(tmp_path)).sources) == ["edge_logs"]
+    assert len(declared.strip().splitlines()) == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -84,6 +85,15 @@ def test_other_mapping_imports_the_same_files_again(tmp_path: Path) -> None:
     assert again.totals.present.rows == 1
     assert again.record.batch == first.record.batch
     assert lake.records() == [again.record]
+
+
+def test_a_known_delivery_is_imported_again_where_its_table_is_gone(tmp_path: Path) -> None:
+    lake = TinyRoot(tmp_path)
+    lake.deliver([Row("1"), Row("2")])
+    shutil.rmtree(lake.root.lake / "events")
+    again = lake.run()
+    assert not again.unchanged
+    assert again.totals.new.rows == lake.events().height == 2
 
 
 def test_the_batch_of_a_delivery_depends_on_its_bytes_alone(tmp_path: Path) -> None:
