@@ -332,7 +332,13 @@ METER_CASES = {
         "decimals",
         "must be at most 18; found '19'.",
     ),
-    "dimension twice": ("plan", "region", 1, "", "dimension `region` is declared twice (SQL takes no note of case). Keep one."),
+    "dimension twice": (
+        "plan",
+        "region",
+        1,
+        "",
+        "dimension `region` is declared twice (SQL takes no note",
+    ),
     "reserved dimension": ("plan", "subject", 5, "dimensions[1].name", "`subject` is reserved"),
     "neither true nor false": (
         "required: false",
