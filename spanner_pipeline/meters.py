@@ -7,7 +7,6 @@ become usage events (`sources`), nor how events are checked against a meter (`va
 from __future__ import annotations
 
 from typing import Literal
-from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -83,11 +82,6 @@ class Meter(BaseModel):
                     f"dimension `{name}` is declared twice (SQL takes no note of case). Keep one."
                 )
         return self
-
-    @property
-    def folder(self) -> str:
-        """A name for files of this meter: percent-encoded, so that no name leaves its folder."""
-        return quote(self.name, safe="").replace(".", "%2E")
 
     @property
     def quantity_type(self) -> str:

@@ -24,6 +24,7 @@ import polars as pl
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
@@ -236,7 +237,7 @@ def daily_usage(root: DataRoot, meter: Meter) -> tuple[Path, pl.DataFrame]:
     """
     ends = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
     daily = query_usage(root, meter, *ends, bucket="day", group_by=["subject"])
-    path = root.lake / "daily" / f"{meter.folder}.parquet"
+    path = root.lake / "daily" / f"{file_name(meter.name)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     work = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
     daily.write_parquet(work)

@@ -21,6 +21,7 @@ import polars as pl
 from spanner_pipeline.control import EXACT, exact_sum
 from spanner_pipeline.importing import quarantine_file
 from spanner_pipeline.lake.ledger import ImportRecord
+from spanner_pipeline.lake.table import literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.totals import CELL, belongs
 from spanner_pipeline.root import DataRoot
@@ -173,7 +174,7 @@ def _rejected(
         by_type.setdefault(pl.read_parquet_schema(file)["quantity"], []).append(file)
     sums: dict[tuple[Cell, str], tuple[int, Decimal]] = {}
     for files in by_type.values():
-        listing = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+        listing = ", ".join(literal(file) for file in files)
         rows = connection.sql(f"""
             SELECT broken.subject, broken.period, broken.zone, reason_code, quantity
             FROM read_parquet([{listing}]) AS rejected
