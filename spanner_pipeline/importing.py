@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +28,7 @@ from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import REJECTED, Staged, WorkFolder, stage
+from spanner_pipeline.whole import written_whole
 
 STAGES = ("extracted", "keyed", "validated", "merged")
 
@@ -146,10 +145,8 @@ def write_rejected(root: DataRoot, source: Source, partition: str, staged: Stage
     if not parts:  # what an earlier configuration rejected of the same files is accepted now
         file.unlink(missing_ok=True)
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    pl.scan_parquet(parts).sort("source_file", "source_line").sink_parquet(work)
-    os.replace(work, file)
+    with written_whole(file) as work:
+        pl.scan_parquet(parts).sort("source_file", "source_line").sink_parquet(work)
 
 
 def _refuse_too_many_rejected(source: Source, partition: str, staged: Staged) -> None:

@@ -9,8 +9,6 @@ Ties of `first` and `last` (equal times) go to the smallest and largest key, alw
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +27,7 @@ from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.texts import localized
+from spanner_pipeline.whole import written_whole
 
 Bucket = Literal["hour", "day", "month"]
 
@@ -238,8 +237,6 @@ def daily_usage(root: DataRoot, meter: Meter) -> tuple[Path, pl.DataFrame]:
     ends = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
     daily = query_usage(root, meter, *ends, bucket="day", group_by=["subject"])
     path = root.lake / "daily" / f"{file_name(meter.name)}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    daily.write_parquet(work)
-    os.replace(work, path)
+    with written_whole(path) as work:
+        daily.write_parquet(work)
     return path, daily

@@ -10,6 +10,7 @@ import dagster as dg
 
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.whole import written_whole
 
 PROCESS = "spanner_pipeline/process"
 """The tag of a run that the command line executes in its own process: host and process id."""
@@ -54,9 +55,8 @@ def prepare_home(root: DataRoot) -> None:
     home.mkdir(parents=True, exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        work = home / f"dagster.{os.getpid()}.tmp"
-        work.write_text(SETTINGS, encoding="utf-8")
-        work.replace(settings)
+        with written_whole(settings) as work:
+            work.write_text(SETTINGS, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(home)
 
 

@@ -34,6 +34,7 @@ from spanner_pipeline.lake.table import DAY, EventTable, literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.staging import ACCEPTED, Staged
+from spanner_pipeline.whole import written_whole
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
 KEEP_FIRST = "keep the first"
@@ -271,7 +272,5 @@ def _write_conflicts(
             {both}, '{rule}' AS rule
         FROM settled JOIN kept USING (idempotency_key)
         WHERE outcome = 'conflicting' ORDER BY ALL""")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    work = file.with_suffix(f".{random.getrandbits(64):x}.tmp")
-    relation.write_parquet(str(work))
-    work.replace(file)
+    with written_whole(file) as work:
+        relation.write_parquet(str(work))

@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import uuid
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -35,6 +33,7 @@ from spanner_pipeline.reconciliation.explain import ADDITIVE, rejected_files
 from spanner_pipeline.reconciliation.totals import CELL
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.usage import ROUNDING
+from spanner_pipeline.whole import written_whole
 
 UNEXPLAINED = "unexplained"
 SHOWN_ROWS = 200
@@ -69,7 +68,6 @@ class Report:
 def write_report(root: DataRoot, comparison: Comparison) -> Report:
     """Write the report of a comparison below `reports/<name>/`."""
     folder = root.reports / comparison.total.name
-    folder.mkdir(parents=True, exist_ok=True)
     report = Report(folder / "report.html", folder / "report.csv", folder / "verdict.json")
     _replace(report.html, render_html(root, comparison))
     _replace(report.csv, render_csv(comparison))
@@ -78,9 +76,8 @@ def write_report(root: DataRoot, comparison: Comparison) -> Report:
 
 
 def _replace(path: Path, text: str) -> None:
-    work = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-    work.write_text(text, encoding="utf-8")
-    os.replace(work, path)
+    with written_whole(path) as work:
+        work.write_text(text, encoding="utf-8")
 
 
 def verdict(comparison: Comparison) -> dict[str, Any]:
