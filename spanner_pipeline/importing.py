@@ -111,9 +111,11 @@ def import_partition(
 
 
 def _lake_has(root: DataRoot, meter: Meter, record: ImportRecord) -> bool:
-    """Whether the table is as far as the import left it; somebody may have deleted it."""
-    version = EventTable(root, meter).version
-    return record.version_after is None or (version is not None and version >= record.version_after)
+    """Whether the table is the one of the import, and as far as it; it may have been deleted."""
+    table = EventTable(root, meter)
+    if record.table is None or record.version_after is None:
+        return True
+    return table.identity == record.table and (table.version or 0) >= record.version_after
 
 
 def _summary(done: UsageImport) -> str:
@@ -202,6 +204,7 @@ def _merge(
         out_of_scope=out_of_scope,
         rejected=dict(staged.reasons),
         ambiguous_times=staged.ambiguous_times,
+        table=EventTable(root, meter).identity,
         version_before=result.version_before,
         version_after=result.version_after,
         imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),

@@ -72,6 +72,7 @@ class ImportRecord:
         out_of_scope: Rows and quantity by why they were left out.
         rejected: Rows by reason code.
         ambiguous_times: Rows whose hour existed twice, resolved or rejected as declared.
+        table: Identity of the meter's table after the import, None when there was none.
         version_before: Delta version before the import, None when there was no table.
         version_after: Delta version after; the same where nothing changed.
         imported_at: When, ISO 8601 in UTC.
@@ -87,6 +88,7 @@ class ImportRecord:
     out_of_scope: dict[str, Total]
     rejected: dict[str, int]
     ambiguous_times: int
+    table: str | None
     version_before: int | None
     version_after: int | None
     imported_at: str

@@ -60,6 +60,11 @@ class EventTable:
         """The Delta version, None before the first import."""
         return None if self._delta is None else self._delta.version()
 
+    @property
+    def identity(self) -> str | None:
+        """What tells this table from one made anew in its place; None before the first import."""
+        return None if self._delta is None else str(self._delta.metadata().id)
+
     def schema(self) -> pa.Schema:
         """The Arrow schema of the events: the meter's columns, and those it had before."""
         return pa.schema([*self._declared, *self._lost])

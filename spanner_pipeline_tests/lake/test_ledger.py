@@ -39,6 +39,7 @@ RECORD = ImportRecord(
     out_of_scope={"filtered by `where`": Total(2, Decimal("-0.5"))},
     rejected={"quantity_missing": 1},
     ambiguous_times=4,
+    table="0a1b",
     version_before=None,
     version_after=1,
     imported_at="2024-05-06T07:08:09.000001+00:00",
@@ -94,6 +95,17 @@ def test_a_known_delivery_is_imported_again_where_its_table_is_gone(tmp_path: Pa
     again = lake.run()
     assert not again.unchanged
     assert again.totals.new.rows == lake.events().height == 2
+
+
+def test_a_table_made_anew_does_not_pass_for_the_one_that_was(tmp_path: Path) -> None:
+    lake = TinyRoot(tmp_path)
+    first, second = [Row("1"), Row("2")], [Row("3")]
+    lake.deliver(first)
+    shutil.rmtree(lake.root.lake / "events")
+    lake.deliver(second)
+    again = lake.deliver(first)
+    assert again.totals.new.rows == 2
+    assert lake.events().height == 3
 
 
 def test_the_batch_of_a_delivery_depends_on_its_bytes_alone(tmp_path: Path) -> None:
