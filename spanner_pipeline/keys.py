@@ -4,6 +4,9 @@ A key reads `source:subject:meter:identity`. Each part is percent-encoded (RFC 3
 letters, digits and `-._~`), so no two identities meet at a separator; the parts of an identity are
 joined by `|`. A multiset's identity is the SHA-256 of the row's fields and which occurrence of that
 content it is. Nothing is truncated.
+
+Where a source's ids are unique across subjects, the subject's part is empty, so that a row keeps
+its key under another subject. No subject is empty, so these keys meet no others.
 """
 
 from __future__ import annotations
@@ -15,10 +18,17 @@ from urllib.parse import quote
 PART_SEPARATOR = "|"
 
 
-def idempotency_key(source: str, subject: str, meter: str, identity: Sequence[str]) -> str:
-    """Spell one key; the reference for `key_sql`, which does the same for whole tables."""
+def idempotency_key(source: str, subject: str | None, meter: str, identity: Sequence[str]) -> str:
+    """Spell one key; the reference for `key_sql`, which does the same for whole tables.
+
+    Args:
+        source: The source's name.
+        subject: The event's subject; None where ids are unique across subjects.
+        meter: The meter's name.
+        identity: The canonical parts of the row's identity.
+    """
     parts = PART_SEPARATOR.join(quote(part, safe="") for part in identity)
-    return ":".join([*(quote(part, safe="") for part in (source, subject, meter)), parts])
+    return ":".join([*(quote(part, safe="") for part in (source, subject or "", meter)), parts])
 
 
 def multiset_identity(content: str, occurrence: int) -> tuple[str, str]:
@@ -26,7 +36,14 @@ def multiset_identity(content: str, occurrence: int) -> tuple[str, str]:
     return hashlib.sha256(content.encode()).hexdigest(), str(occurrence)
 
 
-def key_sql(source: str, meter: str, part: str | None, identity: Sequence[str] | None) -> str:
+def key_sql(
+    source: str,
+    meter: str,
+    part: str | None,
+    identity: Sequence[str] | None,
+    *,
+    across_subjects: bool = False,
+) -> str:
     """SQL for the key of each row of a table.
 
     Args:
@@ -34,6 +51,7 @@ def key_sql(source: str, meter: str, part: str | None, identity: Sequence[str] |
         meter: The meter's name.
         part: Tells apart two usages of one row in one meter.
         identity: Columns with the canonical parts; None for a multiset, whose table has `content`.
+        across_subjects: Whether ids are unique across subjects.
     """
     if identity is None:
         digest = "sha256(content)"
@@ -46,7 +64,8 @@ def key_sql(source: str, meter: str, part: str | None, identity: Sequence[str] |
         pieces.append(_literal(quote(part, safe="")))
     ahead, behind = _literal(quote(source, safe="") + ":"), _literal(f":{quote(meter, safe='')}:")
     joined = f" || '{PART_SEPARATOR}' || ".join(pieces)
-    return f"{ahead} || url_encode(subject) || {behind} || {joined}"
+    subject = "''" if across_subjects else "url_encode(subject)"
+    return f"{ahead} || {subject} || {behind} || {joined}"
 
 
 def _literal(text: str) -> str:

@@ -80,6 +80,11 @@ IDENTITY_MISSING = Reason(
 REVISION_MISSING = Reason(
     "revision_missing", "revision", "The revision is empty or unreadable; corrections need one."
 )
+FILE_WITHOUT_ORDER = Reason(
+    REVISION_MISSING.code,
+    "revision",
+    "Exactly one pattern of `corrections.order` must match the file's name. Add the file there.",
+)
 
 
 def dimension_missing(name: str) -> Reason:

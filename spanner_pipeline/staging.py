@@ -165,7 +165,13 @@ def _keyed(
             failure.append(error)
             raise
 
-    key = key_sql(source.source, usage.meter, usage.part, identity_columns(source))
+    key = key_sql(
+        source.source,
+        usage.meter,
+        usage.part,
+        identity_columns(source),
+        across_subjects=source.identity is not None and source.identity.across_subjects,
+    )
     with open_duckdb(folder / "spill") as connection:
         connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
         try:

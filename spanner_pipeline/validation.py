@@ -149,9 +149,10 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
         rules.append(Rule(reasons.IDENTITY_MISSING, present, shown))
     if source.corrections is not None:
         revision = pl.col("revision")
-        rules.append(
-            Rule(reasons.REVISION_MISSING, revision.is_not_null(), revision.cast(pl.String))
-        )
+        reason, shown = reasons.REVISION_MISSING, revision.cast(pl.String)
+        if source.corrections.order is not None:
+            reason, shown = reasons.FILE_WITHOUT_ORDER, pl.col("source_file")
+        rules.append(Rule(reason, revision.is_not_null(), shown))
     for dimension in meter.dimensions:
         rules += _dimension_rules(dimension)
     # A malformed row has no fields to find fault with.

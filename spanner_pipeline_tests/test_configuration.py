@@ -280,6 +280,48 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "corrections.revision",
         "texts have no order to trust",
     ),
+    "neither revision nor order": (
+        "zone: UTC\ncorrections: {}",
+        "zone: UTC",
+        6,
+        "corrections",
+        "needs exactly one of revision and order.",
+    ),
+    "both revision and order": (
+        "zone: UTC\ncorrections: {order: partitions, revision: {column: rev, type: number}}",
+        "zone: UTC",
+        6,
+        "corrections",
+        "needs exactly one of revision and order.",
+    ),
+    "order of nothing": (
+        "zone: UTC\ncorrections:\n  order: []",
+        "zone: UTC",
+        7,
+        "corrections.order",
+        "must be `partitions`, or a list of file patterns, oldest first.",
+    ),
+    "order by something else": (
+        "zone: UTC\ncorrections: {order: arrival}",
+        "zone: UTC",
+        6,
+        "corrections.order",
+        "must be `partitions`, or a list of file patterns, oldest first. Found: 'arrival'.",
+    ),
+    "order with placeholders": (
+        "zone: UTC\ncorrections: {order: ['legacy/{year}-{month}.csv']}",
+        "zone: UTC",
+        6,
+        "corrections.order",
+        "takes no placeholders; write `*` in their place.",
+    ),
+    "ids of a multiset": (
+        "identity: {multiset: true, across_subjects: true}",
+        "identity: {native: id}",
+        6,
+        "identity",
+        "a multiset has no ids; remove `across_subjects`.",
+    ),
     "bad YAML": ("zone: [UTC", "zone: UTC", 6, "", "not valid YAML"),
     "neither usage nor totals": (
         "usage: []\n",
@@ -307,6 +349,15 @@ def test_a_time_without_offset_needs_a_declared_zone(make_root: MakeRoot) -> Non
     (found,) = problems(make_root, source=naive)
     assert (found.line, found.key) == (10, "usage[0].timestamp.format")
     assert found.message.endswith("nobody knows whose clock it was; declare `zone`.")
+
+
+def test_one_partition_has_no_order_among_partitions(make_root: MakeRoot) -> None:
+    whole = SOURCE.replace("{grain: month, from: 2024-01}", "{grain: whole}").replace(
+        "{year}-{month}", "all"
+    )
+    (found,) = problems(make_root, source=whole + "corrections:\n  order: partitions\n")
+    assert (found.file, found.line, found.key) == ("sources/old.yaml", 15, "corrections.order")
+    assert found.message.endswith("List file patterns, oldest first, or declare `revision`.")
 
 
 METER_CASES = {

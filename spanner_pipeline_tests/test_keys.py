@@ -20,7 +20,8 @@ with GOLDEN.open(encoding="utf-8", newline="") as stream:
 @pytest.mark.parametrize("row", ROWS, ids=[row["key"][:40] for row in ROWS])
 def test_keys_are_spelled_as_they_always_were(row: dict[str, str]) -> None:
     identity = json.loads(row["identity"])
-    assert idempotency_key(row["source"], row["subject"], row["meter"], identity) == row["key"]
+    subject = row["subject"] or None
+    assert idempotency_key(row["source"], subject, row["meter"], identity) == row["key"]
 
 
 def test_sql_spells_the_golden_keys_too() -> None:
@@ -28,10 +29,12 @@ def test_sql_spells_the_golden_keys_too() -> None:
         identity = json.loads(row["identity"])
         columns = [f"identity.{index}" for index in range(len(identity))]
         named = ", ".join(f'? AS "{column}"' for column in columns)
-        sql = key_sql(row["source"], row["meter"], None, columns)
+        across = row["subject"] == ""
+        sql = key_sql(row["source"], row["meter"], None, columns, across_subjects=across)
+        subject = "anyone" if across else row["subject"]
         with duckdb.connect() as connection:
             found = connection.execute(
-                f"SELECT {sql} FROM (SELECT ? AS subject, {named})", [row["subject"], *identity]
+                f"SELECT {sql} FROM (SELECT ? AS subject, {named})", [subject, *identity]
             ).fetchall()
         assert found == [(row["key"],)]
 
@@ -44,6 +47,17 @@ def test_golden_identities_are_distinct_and_so_are_their_keys() -> None:
 def test_the_key_of_the_documentation() -> None:
     key = idempotency_key("legacy_billing", "org_123", "api_requests", ["row_98765"])
     assert key == "legacy_billing:org_123:api_requests:row_98765"
+
+
+def test_ids_that_are_unique_across_subjects_leave_the_subject_out() -> None:
+    key = idempotency_key("legacy_billing", None, "api_requests", ["row_98765"])
+    assert key == "legacy_billing::api_requests:row_98765"
+    sql = key_sql("legacy_billing", "api_requests", "in", ["id"], across_subjects=True)
+    with duckdb.connect() as connection:
+        found = connection.execute(f"""
+            SELECT {sql} FROM (VALUES ('org_1', '7'), ('org_2', '7'), (NULL, '7'), ('org_1', NULL))
+            AS rows(subject, id)""").fetchall()
+    assert found == [("legacy_billing::api_requests:7|in",)] * 3 + [(None,)]
 
 
 def test_long_identities_are_not_truncated() -> None:

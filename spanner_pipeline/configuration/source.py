@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from spanner_pipeline.configuration.identity import Corrections, Identity
+from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
@@ -230,6 +230,12 @@ class Source(Strict):
         if self.billing_totals and grain != WHOLE:
             message = "must be `whole`: billing totals are read as one."
             yield ("partitions", "grain"), message
+        if self.corrections is not None and self.corrections.order == PARTITIONS and grain == WHOLE:
+            yield (
+                ("corrections", "order"),
+                "`partitions` needs more than one, and grain `whole` has one. List file patterns, "
+                "oldest first, or declare `revision`.",
+            )
 
     def _usage_mistakes(self) -> Iterator[Mistake]:
         if self.usage and self.identity is None:
@@ -253,12 +259,20 @@ class Source(Strict):
     @property
     def columns(self) -> list[str]:
         """All source columns that any declaration reads, in order of first mention."""
+        return [name for name in dict.fromkeys(self._names) if name != SOURCE_FILE]
+
+    @property
+    def reads_file_names(self) -> bool:
+        """Whether the same bytes under another name can mean something else."""
+        by_pattern = self.corrections is not None and isinstance(self.corrections.order, tuple)
+        return by_pattern or SOURCE_FILE in self._names
+
+    @property
+    def _names(self) -> list[str]:
         names = [name for usage in self.usage for name in usage.columns]
         names += [name for total in self.billing_totals for name in total.columns]
         names += self._identity_columns
-        if self.corrections is not None:
-            names += self.corrections.revision.columns
-        return [name for name in dict.fromkeys(names) if name != SOURCE_FILE]
+        return names + (self.corrections.columns if self.corrections is not None else [])
 
     @property
     def essential_columns(self) -> list[str]:

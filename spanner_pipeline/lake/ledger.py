@@ -29,8 +29,12 @@ MAPPING_VERSION = 1
 
 
 def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> str:
-    """Name a delivery by its content: the same files give the same import batch, anywhere."""
-    digest = hashlib.sha256("".join(sorted(file.digest for file in files)).encode()).hexdigest()
+    """Name a delivery by its content: the same files give the same import batch, anywhere.
+
+    Where the names of files mean something, they are part of the content.
+    """
+    known = (f"{f.digest} {f.name}" if source.reads_file_names else f.digest for f in files)
+    digest = hashlib.sha256("".join(sorted(known)).encode()).hexdigest()
     return f"{source.source}/{partition}/{digest[:16]}"
 
 

@@ -1,14 +1,19 @@
-"""The files of a partition: found by the declared pattern, known by their digests."""
+"""The files of a partition: found by the declared pattern, known by their digests.
+
+The declared order of deliveries is one of files: each carries its place to its rows.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
-from spanner_pipeline.configuration.source import WHOLE, Source
+from spanner_pipeline.configuration.identity import PARTITIONS
+from spanner_pipeline.configuration.source import WHOLE, Source, complete_date
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.root import DataRoot
@@ -23,12 +28,15 @@ class SourceFile:
         path: Where it is.
         digest: SHA-256 of its bytes, in hexadecimal.
         size: Its bytes.
+        revision: Its place in the declared order of deliveries; None where none is declared, or the
+            order does not say.
     """
 
     name: str
     path: Path
     digest: str
     size: int
+    revision: int | None = None
 
 
 def file_pattern(source: Source, partition: str) -> str:
@@ -46,19 +54,38 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
             count twice.
     """
     pattern = file_pattern(source, partition)
-    # `Path.glob` takes no absolute pattern.
-    found = (root.path / n for n in glob(pattern, root_dir=root.path, recursive=True))  # noqa: PTH207
-    paths = sorted(path for path in found if path.is_file())
+    paths = sorted(path for path in _matching(root, pattern) if path.is_file())
     if not paths:
         raise SourceFileError(
             pattern,
             f"no file for partition {partition} of source {source.source}.",
             f"put the file there, or correct `files` or `partitions` in sources/ ({root.path}).",
         )
-    files = [_read(root, path) for path in paths]
+    revisions = _revisions(root, source, partition, paths)
+    files = [_read(root, path, revisions.get(path)) for path in paths]
     if _would_count_copies(source):
         _refuse_copies(files)
     return files
+
+
+def _matching(root: DataRoot, pattern: str) -> set[Path]:
+    # `Path.glob` takes no absolute pattern.
+    names = glob(pattern, root_dir=root.path, recursive=True)  # noqa: PTH207
+    return {root.path / name for name in names}
+
+
+def _revisions(
+    root: DataRoot, source: Source, partition: str, paths: list[Path]
+) -> dict[Path, int]:
+    """The place of files in the declared order of deliveries."""
+    order = source.corrections.order if source.corrections is not None else None
+    if order is None:
+        return {}
+    if order == PARTITIONS:
+        return dict.fromkeys(paths, int(complete_date(partition).replace("-", "")))
+    matches = [(path, n) for n, pattern in enumerate(order, 1) for path in _matching(root, pattern)]
+    counts = Counter(path for path, _ in matches)
+    return {path: place for path, place in matches if counts[path] == 1}
 
 
 def _would_count_copies(source: Source) -> bool:
@@ -81,7 +108,7 @@ def _refuse_copies(files: list[SourceFile]) -> None:
             )
 
 
-def _read(root: DataRoot, path: Path) -> SourceFile:
+def _read(root: DataRoot, path: Path, revision: int | None) -> SourceFile:
     name = root.relative(path)
     try:
         with path.open("rb") as stream:
@@ -91,4 +118,4 @@ def _read(root: DataRoot, path: Path) -> SourceFile:
         raise SourceFileError(name, f"cannot be read: {error.strerror}.", "check it.") from error
     if size == 0:
         raise SourceFileError(name, "is empty.", "fetch it again from the old system.")
-    return SourceFile(name, path, digest, size)
+    return SourceFile(name, path, digest, size, revision)

@@ -189,16 +189,16 @@ def _canonical(frame: pl.DataFrame, part: IdentityPart) -> pl.Expr:
 
 
 def _revision(source: Source) -> pl.Expr:
-    if source.corrections is None:
-        return pl.lit(None, dtype=pl.Int64)
-    revision = source.corrections.revision
+    revision = source.corrections.revision if source.corrections is not None else None
+    if revision is None:
+        return pl.col("revision")
     text = text_of(revision)
     if revision.type == "number":
         return text.cast(pl.Int64, strict=False)
-    naive = texts.localized(
-        texts.naive_time(revision, text), source.zone_of(revision) or "UTC", "earliest"
-    )
-    return pl.coalesce(texts.aware_time(revision, text), naive).dt.epoch("us")
+    zone, naive = source.zone_of(revision) or "UTC", texts.naive_time(revision, text)
+    # A date is its midnight, and some clocks skip that.
+    moments = (texts.localized(t, zone, "earliest") for t in (naive, naive.dt.offset_by("1h")))
+    return pl.coalesce(texts.aware_time(revision, text), *moments).dt.epoch("us")
 
 
 def _out_of_scope(source: Source, zone: str | None) -> pl.Expr:

@@ -2,8 +2,8 @@
 
 A batch of rows has `source_file`, `line`, `original` (the row as it stood in the file),
 `malformed` (the row does not have the declared layout), `content` (all fields, unambiguously
-joined; only where asked for) and one text column `raw.<name>` for each source column that the
-source reads.
+joined; only where asked for), `revision` (of its file; null unless the source declares an order of
+deliveries) and one text column `raw.<name>` for each source column that the source reads.
 """
 
 from __future__ import annotations
@@ -82,6 +82,7 @@ def _with_origin(
         for name in source.columns
     ]
     columns.append(pl.lit(PurePath(file.name).name).alias(raw(SOURCE_FILE)))
+    columns.append(pl.lit(file.revision, dtype=pl.Int64).alias("revision"))
     return batch.select(columns)
 
 

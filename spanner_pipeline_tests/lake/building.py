@@ -70,8 +70,9 @@ class TinyRoot:
     meter_name: str = "calls"
     dimensions: list[dict[str, Any]] = field(default_factory=lambda: [REGION])
     decimals: int = 9
-    corrections: bool = False
+    corrections: bool | dict[str, Any] = False
     identity: Any = "id"
+    across_subjects: bool = False
     daily: bool = False
     usage: dict[str, Any] = field(default_factory=dict)
 
@@ -82,9 +83,10 @@ class TinyRoot:
 
     def declare(self) -> None:
         """Write the YAML as it is declared now."""
-        identity = "multiset" if self.identity == "multiset" else {"native": self.identity}
-        if isinstance(self.identity, list):
-            identity = {"composite": self.identity}
+        kind = "composite" if isinstance(self.identity, list) else "native"
+        identity = "multiset" if self.identity == "multiset" else {kind: self.identity}
+        if self.across_subjects:
+            identity |= {"across_subjects": "true"}
         source: dict[str, Any] = {
             "source": "legacy",
             "format": {"family": "delimited"},
@@ -109,7 +111,8 @@ class TinyRoot:
             ],
         }
         if self.corrections:
-            source["corrections"] = {"revision": {"column": "rev", "type": "number"}}
+            by_column = {"revision": {"column": "rev", "type": "number"}}
+            source["corrections"] = by_column if self.corrections is True else self.corrections
         meter = {
             "name": self.meter_name,
             "unit": "call",

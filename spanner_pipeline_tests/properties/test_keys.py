@@ -24,46 +24,49 @@ TEXT = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"])),
     st.lists(st.sampled_from([*TRICKY, "a", "b", "1"]), max_size=4).map("".join),
 )
-IDENTITY = st.tuples(TEXT, TEXT, TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple))
+SUBJECT = st.none() | TEXT.filter(bool)  # none where ids are unique across subjects
+IDENTITY = st.tuples(TEXT, SUBJECT, TEXT, st.lists(TEXT, min_size=1, max_size=3).map(tuple))
 # From few letters, so that identities nearly meet often.
 CLOSE = st.lists(st.sampled_from([":", "|", "%", "3A", "7C", "a"]), max_size=2).map("".join)
-CLOSE_IDENTITY = st.tuples(CLOSE, CLOSE, CLOSE, st.lists(CLOSE, min_size=1, max_size=3).map(tuple))
+CLOSE_IDENTITY = st.tuples(
+    CLOSE,
+    st.none() | CLOSE.filter(bool),
+    CLOSE,
+    st.lists(CLOSE, min_size=1, max_size=3).map(tuple),
+)
+Identity = tuple[str, str | None, str, tuple[str, ...]]
 
 
-def _from_sql(source: str, subject: str, meter: str, identity: Sequence[str]) -> str:
+def _from_sql(source: str, subject: str | None, meter: str, identity: Sequence[str]) -> str:
     columns = [f"identity.{index}" for index in range(len(identity))]
-    texts = {"subject": [subject], **{c: [p] for c, p in zip(columns, identity, strict=True)}}
+    identity_texts = {c: [part] for c, part in zip(columns, identity, strict=True)}
+    texts = {"subject": [subject or "anyone"], **identity_texts}
+    key_of = key_sql(source, meter, None, columns, across_subjects=subject is None)
     frame = pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String))
     with duckdb.connect() as connection:
         connection.register("rows", frame.to_arrow())
-        ((key,),) = connection.execute(
-            f"SELECT {key_sql(source, meter, None, columns)} FROM rows"
-        ).fetchall()
+        ((key,),) = connection.execute(f"SELECT {key_of} FROM rows").fetchall()
     assert isinstance(key, str)
     return key
 
 
 @given(IDENTITY)
 @settings(max_examples=150, deadline=None)
-def test_sql_and_python_spell_the_same_key(identity: tuple[str, str, str, tuple[str, ...]]) -> None:
+def test_sql_and_python_spell_the_same_key(identity: Identity) -> None:
     assert _from_sql(*identity) == idempotency_key(*identity)
 
 
 @given(IDENTITY)
 @settings(max_examples=500)
-def test_a_key_can_be_read_back_so_that_no_two_identities_share_one(
-    identity: tuple[str, str, str, tuple[str, ...]],
-) -> None:
+def test_a_key_can_be_read_back_so_that_no_two_identities_share_one(identity: Identity) -> None:
     source, subject, meter, parts = idempotency_key(*identity).split(":")
     read = tuple(unquote(part, errors="strict") for part in parts.split("|"))
-    assert (unquote(source), unquote(subject), unquote(meter), read) == identity
+    assert (unquote(source), unquote(subject) or None, unquote(meter), read) == identity
 
 
 @given(st.lists(CLOSE_IDENTITY, min_size=2, max_size=60, unique=True))
 @settings(max_examples=200)
-def test_identities_that_nearly_meet_have_different_keys(
-    identities: list[tuple[str, str, str, tuple[str, ...]]],
-) -> None:
+def test_identities_that_nearly_meet_have_different_keys(identities: list[Identity]) -> None:
     assert len({idempotency_key(*identity) for identity in identities}) == len(identities)
 
 
