@@ -31,6 +31,10 @@ class Total:
         """Add both parts."""
         return Total(self.rows + other.rows, EXACT.add(self.quantity, other.quantity))
 
+    def __sub__(self, other: Total) -> Total:
+        """Take both parts away."""
+        return Total(self.rows - other.rows, EXACT.subtract(self.quantity, other.quantity))
+
 
 @dataclass(frozen=True)
 class ControlTotals:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY_LIMIT = "2GB"
-"""What one import or report may hold in memory; beyond it DuckDB goes to disk."""
+MEMORY_LIMIT = "256MB"
+"""What one import or report may hold in DuckDB; beyond it DuckDB goes to disk."""
+
+_MEMORY_BESIDE_POLARS = "128MB"
 
 
 @contextmanager
@@ -25,8 +27,19 @@ def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection
     """
     with ExitStack() as stack:
         folder = spill or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        settings = {"TimeZone": "UTC", "memory_limit": MEMORY_LIMIT, "temp_directory": str(folder)}
+        settings = {
+            "TimeZone": "UTC",
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": str(folder),
+            # Files are read once; a cache of them would only take the memory that joins need.
+            "enable_external_file_cache": False,
+        }
         connection = stack.enter_context(duckdb.connect())
         for name, value in settings.items():
             connection.execute(f"SET {name} = $1", [value])
         yield connection
+
+
+def make_room(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave memory and cores to Polars, which sorts and writes what DuckDB selects from here on."""
+    connection.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_BESIDE_POLARS}'")

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import polars as pl
 
@@ -20,9 +19,10 @@ from spanner_pipeline.lake.ledger import (
     Ledger,
     batch_name,
     configuration_digest,
+    whoever,
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
-from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog, DataRoot
@@ -82,8 +82,11 @@ def import_partition(
     with WorkFolder(root) as work:
         for index, usage in enumerate(source.usage):
             meter = catalog.meters[usage.meter]
-            known = Ledger(root).find(batch, usage.name, configuration_digest(source, usage, meter))
-            if known is not None and _lake_has(root, meter, known):
+            table, ledger = EventTable(root, meter), Ledger(root)
+            ledger.catch_up(table)
+            mapped_by = configuration_digest(source, usage, meter)
+            known = ledger.find(batch, usage.name, mapped_by, table)
+            if known is not None:
                 done.append(UsageImport(known, known.totals.replayed(), unchanged=True))
                 continue
             folder = work / str(index)
@@ -93,7 +96,7 @@ def import_partition(
         on_stage("keyed", done, files)
         for staged in done:
             if isinstance(staged, Staged):
-                write_rejected(root, source, partition, staged)
+                write_rejected(root, staged)
         for staged in done:
             if isinstance(staged, Staged):
                 _refuse_too_many_rejected(source, partition, staged)
@@ -110,14 +113,6 @@ def import_partition(
     return imports
 
 
-def _lake_has(root: DataRoot, meter: Meter, record: ImportRecord) -> bool:
-    """Whether the table is the one of the import, and as far as it; it may have been deleted."""
-    table = EventTable(root, meter)
-    if record.table is None or record.version_after is None:
-        return True
-    return table.identity == record.table and (table.version or 0) >= record.version_after
-
-
 def _summary(done: UsageImport) -> str:
     totals, record = done.totals, done.record
     what = f"{record.source} {record.partition} into {record.usage}"
@@ -130,20 +125,11 @@ def _summary(done: UsageImport) -> str:
     )
 
 
-def quarantine_file(
-    root: DataRoot, source: str, partition: str, usage: str, batch: str, kind: str
-) -> Path:
-    """Where the rejected rows or conflicts (`kind`) of an import are kept, if it has any."""
-    digest = batch.rsplit("/", 1)[-1]
-    name = f"{file_name(usage)}.{digest}.{kind}.parquet"
-    return root.quarantine / source / partition / name
-
-
-def write_rejected(root: DataRoot, source: Source, partition: str, staged: Staged) -> None:
+def write_rejected(root: DataRoot, staged: Staged) -> None:
     """Keep the rejected rows of an import, whole and at once."""
     parts = staged.parts(REJECTED)
     usage = staged.usage.name
-    file = quarantine_file(root, source.source, partition, usage, staged.batch, "rejected")
+    file = quarantine_file(root, staged.batch, usage, "rejected")
     if not parts:  # what an earlier configuration rejected of the same files is accepted now
         file.unlink(missing_ok=True)
         return
@@ -178,37 +164,45 @@ def _merge(
     meter: Meter = staged.meter
     what = f"{source.source} {partition} into {meter.name}"
 
-    def check(result: MergeResult) -> None:
-        for file in files:
-            _totals(file, staged, result).check(f"{file.name} ({what})")
-
-    conflicts = quarantine_file(
-        root, source.source, partition, usage.name, staged.batch, "conflicts"
-    )
-    result = merge(
-        root, staged, conflicts, corrections=source.corrections is not None, before_commit=check
-    )
     out_of_scope: dict[str, Total] = {}
     for (_, why), total in staged.out_of_scope.items():
         out_of_scope[why] = out_of_scope.get(why, Total()) + total
-    record = ImportRecord(
-        source=source.source,
-        usage=usage.name,
-        meter=meter.name,
-        partition=partition,
-        batch=staged.batch,
-        configuration=configuration_digest(source, usage, meter),
-        files=tuple(
-            FileTotals(f.name, f.digest, f.size, _totals(f, staged, result)) for f in files
-        ),
-        out_of_scope=out_of_scope,
-        rejected=dict(staged.reasons),
-        ambiguous_times=staged.ambiguous_times,
-        table=EventTable(root, meter).identity,
-        version_before=result.version_before,
-        version_after=result.version_after,
-        imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    records: list[ImportRecord] = []
+
+    def describe(result: MergeResult) -> dict[str, str]:
+        totals = {file.name: _totals(file, staged, result) for file in files}
+        for name, total in totals.items():
+            total.check(f"{name} ({what})")
+        record = ImportRecord(
+            source=source.source,
+            usage=usage.name,
+            meter=meter.name,
+            partition=partition,
+            batch=staged.batch,
+            configuration=configuration_digest(source, usage, meter),
+            files=tuple(FileTotals(f.name, f.digest, f.size, totals[f.name]) for f in files),
+            out_of_scope=out_of_scope,
+            rejected=dict(staged.reasons),
+            ambiguous_times=staged.ambiguous_times,
+            builds_on=tuple(sorted(result.builds_on)),
+            replaced=result.replaced,
+            table=result.table,
+            version_before=result.version_before,
+            version_after=result.version_after,
+            imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+            imported_by=whoever(),
+        )
+        records.append(record)
+        return record.said_in_commit()
+
+    merge(
+        root,
+        staged,
+        quarantine_file(root, staged.batch, usage.name, "conflicts"),
+        corrections=source.corrections is not None,
+        describe=describe,
     )
+    record = records[-1]
     Ledger(root).add(record)
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
 

@@ -51,7 +51,7 @@ FLOATS_JUSTIFIED = {
     "sources/json_lines.py",  # recognises numbers that an export wrote as doubles
     "sources/parquet.py",  # turns the doubles of an export into their shortest decimals
     "reconciliation/chart.py",  # places on a drawing
-    "lake/merge.py",  # pauses between attempts
+    "lake/change.py",  # pauses between attempts
 }
 
 

@@ -1,17 +1,19 @@
-"""The ledger of imports: which delivery was imported, and what became of its rows.
+"""The ledger: which delivery was imported and what became of its rows, and which were taken out.
 
-One JSON file an import, written whole and at once, below `lake/imports/`. Its name is made of the
-digests of the files and of the configuration, so a delivery that is known is found by name.
+One JSON file an import below `lake/imports/`, one a revert below `lake/reverts/`. A known delivery
+is found by the digests of its files and of the configuration, which are in the name. The commit
+that changed a table says the same, so what a process that died could not write down is written by
+the next one (`catch_up`).
 """
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import json
 import os
-import uuid
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -20,12 +22,25 @@ from typing import Any
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.whole import written_whole
 
 MAPPING_VERSION = 1
 """Raise it when the code maps the same rows to other events, so that known files are read again."""
+
+_IMPORT, _REVERT = "import_record", "revert_record"
+
+
+def whoever() -> str:
+    """Who runs this process, and where."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> str:
@@ -80,6 +95,9 @@ class ImportRecord:
         version_before: Delta version before the import, None when there was no table.
         version_after: Delta version after; the same where nothing changed.
         imported_at: When, ISO 8601 in UTC.
+        imported_by: Who ran it, and where.
+        builds_on: The earlier import batches whose rows it met in the lake.
+        replaced: The file with the events that it corrected, as they were before.
     """
 
     source: str
@@ -96,6 +114,9 @@ class ImportRecord:
     version_before: int | None
     version_after: int | None
     imported_at: str
+    imported_by: str = ""
+    builds_on: tuple[str, ...] = ()
+    replaced: str | None = None
 
     @property
     def totals(self) -> ControlTotals:
@@ -105,54 +126,174 @@ class ImportRecord:
             total += file.totals
         return total
 
+    def said_in_commit(self) -> dict[str, str]:
+        """What the commit of this import says about itself."""
+        return {"import_batch": self.batch, "usage": self.usage, _IMPORT: _spell(self, None)}
+
+
+@dataclass(frozen=True)
+class RevertRecord:
+    """One import batch taken out of one meter's table.
+
+    Attributes:
+        batch: The import batch.
+        meter: The meter.
+        table: Identity of the meter's table.
+        removed: Rows and quantity that went.
+        restored: Rows and quantity of earlier imports that came back.
+        forced: Whether later imports that build on it were left behind.
+        version_before: Delta version before.
+        version_after: Delta version after; the same where the batch had no rows.
+        reverted_at: When, ISO 8601 in UTC.
+        reverted_by: Who ran it, and where.
+    """
+
+    batch: str
+    meter: str
+    table: str
+    removed: Total
+    restored: Total
+    forced: bool
+    version_before: int
+    version_after: int
+    reverted_at: str
+    reverted_by: str
+
+    def said_in_commit(self) -> dict[str, str]:
+        """What the commit of this revert says about itself."""
+        return {"reverted_batch": self.batch, _REVERT: _spell(self, None)}
+
+    def undid(self, record: ImportRecord) -> bool:
+        """Whether it came after an import into its table, and took out its batch."""
+        return self.batch == record.batch and self.came_after(record)
+
+    def came_after(self, record: ImportRecord) -> bool:
+        """Whether it came after an import into its table."""
+        done = (record.version_after or 0, record.imported_at)
+        return self.table == record.table and done < (self.version_after, self.reverted_at)
+
 
 class Ledger:
-    """The imports of a data root."""
+    """The imports and reverts of a data root."""
 
     def __init__(self, root: DataRoot) -> None:
         """Nothing is read before it is asked for."""
-        self._folder = root.lake / "imports"
+        self._imports = root.lake / "imports"
+        self._reverts = root.lake / "reverts"
 
-    def find(self, name: str, usage: str, configuration: str) -> ImportRecord | None:
-        """The import of this delivery under this configuration, if there was one."""
-        path = self._path(name, usage, configuration)
-        return _read(path) if path.is_file() else None
+    def find(
+        self, name: str, usage: str, configuration: str, table: EventTable
+    ) -> ImportRecord | None:
+        """The import of this delivery under this configuration, if the table still holds it.
+
+        The table may have been deleted since, or put back to an older state; the import may have
+        been reverted, or one whose rows it met: then its own rows are not there any more.
+        """
+        folder, stem = self._place(name, usage, configuration)
+        found = [_read_import(path.read_text("utf-8")) for path in folder.glob(f"{stem}.*.json")]
+        if not found:
+            return None
+        record = max(found, key=lambda record: record.imported_at)
+        if record.table is None or record.version_after is None:
+            return record
+        held = table.identity == record.table and (table.version or 0) >= record.version_after
+        return record if held and not self._gone(record) else None
+
+    def builds_on(self, record: ImportRecord, batch: str) -> bool:
+        """Whether an import met rows of a batch that was not reverted since."""
+        return batch in record.builds_on and not self._reverted(batch, record)
+
+    def _gone(self, record: ImportRecord) -> bool:
+        return any(self._reverted(batch, record) for batch in (record.batch, *record.builds_on))
+
+    def _reverted(self, batch: str, since: ImportRecord) -> bool:
+        reverts = self.reverts(since.meter)
+        return any(revert.batch == batch and revert.came_after(since) for revert in reverts)
 
     def add(self, record: ImportRecord) -> None:
         """Write one import down.
 
         Where two processes import one delivery at once, the record stays that says what was new.
         """
-        path = self._path(record.batch, record.usage, record.configuration)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        work = path.with_suffix(f".{uuid.uuid4().hex}.tmp")
-        work.write_text(json.dumps(asdict(record), indent=1, default=str) + "\n", encoding="utf-8")
+        folder, stem = self._place(record.batch, record.usage, record.configuration)
+        path = folder / f"{stem}.{record.version_after or 0}.json"
         if record.version_after != record.version_before:
-            os.replace(work, path)
+            _write(path, _spell(record, 1))
             return
-        with suppress(FileExistsError):
-            path.hardlink_to(work)
-        work.unlink()
+        try:
+            _write(path, _spell(record, 1), replace=False)
+        except FileExistsError:
+            if self._gone(_read_import(path.read_text("utf-8"))):
+                _write(path, _spell(record, 1))
+
+    def add_revert(self, record: RevertRecord) -> None:
+        """Write one revert down."""
+        batch = hashlib.sha256(record.batch.encode()).hexdigest()[:16]
+        name = f"{record.version_after}.{batch}.{record.table}.json"
+        _write(self._reverts / file_name(record.meter) / name, _spell(record, 1))
+
+    def imports(self, source: str | None = None) -> list[ImportRecord]:
+        """All imports of a source, or of all, oldest first; also those that were reverted."""
+        paths = self._imports.glob(f"{source or '*'}/*/*.json")
+        records = (_read_import(path.read_text("utf-8")) for path in paths)
+        return sorted(records, key=lambda record: (record.imported_at, record.usage))
+
+    def reverts(self, meter: str | None = None) -> list[RevertRecord]:
+        """All reverts of a meter, or of all, oldest first."""
+        paths = self._reverts.glob(f"{file_name(meter) if meter else '*'}/*.json")
+        records = (_read_revert(path.read_text("utf-8")) for path in paths)
+        return sorted(records, key=lambda record: (record.reverted_at, record.meter))
+
+    def standing(self, source: str | None = None) -> list[ImportRecord]:
+        """The imports that were not reverted since, oldest first."""
+        reverts = self.reverts()
+        return [
+            record
+            for record in self.imports(source)
+            if not any(revert.undid(record) for revert in reverts)
+        ]
 
     def current(self, source: str | None = None) -> Iterator[ImportRecord]:
-        """The latest import of each partition and usage, in that order."""
-        latest: dict[tuple[str, str, str], ImportRecord] = {}
-        for path in sorted(self._folder.glob(f"{source or '*'}/*/*.json")):
-            record = _read(path)
-            key = (record.source, record.usage, record.partition)
-            if key not in latest or latest[key].imported_at < record.imported_at:
-                latest[key] = record
+        """The latest standing import of each partition and usage, in that order."""
+        latest = {(r.source, r.usage, r.partition): r for r in self.standing(source)}
         for key in sorted(latest):
             yield latest[key]
 
-    def _path(self, batch: str, usage: str, configuration: str) -> Path:
+    def catch_up(self, table: EventTable) -> None:
+        """Write down what the table's last commits say and nobody wrote down.
+
+        Whoever changes a table does this first, so nothing older than a known commit is missing.
+        """
+        for commit in table.history():
+            if _IMPORT in commit:
+                record = _read_import(commit[_IMPORT])
+                folder, stem = self._place(record.batch, record.usage, record.configuration)
+                if (folder / f"{stem}.{record.version_after}.json").is_file():
+                    return
+                self.add(record)
+            elif _REVERT in commit:
+                revert = _read_revert(commit[_REVERT])
+                if revert in self.reverts(revert.meter):
+                    return
+                self.add_revert(revert)
+
+    def _place(self, batch: str, usage: str, configuration: str) -> tuple[Path, str]:
         source, partition, digest = batch.split("/")
-        name = f"{file_name(usage)}.{digest}.{configuration[:16]}.json"
-        return self._folder / source / partition / name
+        stem = f"{file_name(usage)}.{digest}.{configuration[:16]}"
+        return self._imports / source / partition, stem
 
 
-def _read(path: Path) -> ImportRecord:
-    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+def _write(path: Path, text: str, *, replace: bool = True) -> None:
+    with written_whole(path, replace=replace) as work:
+        work.write_text(text + "\n", encoding="utf-8")
+
+
+def _spell(record: ImportRecord | RevertRecord, indent: int | None) -> str:
+    return json.dumps(asdict(record), indent=indent, default=str)
+
+
+def _read_import(text: str) -> ImportRecord:
+    stored: dict[str, Any] = json.loads(text)
     stored["files"] = tuple(
         FileTotals(
             name=file["name"],
@@ -163,7 +304,14 @@ def _read(path: Path) -> ImportRecord:
         for file in stored["files"]
     )
     stored["out_of_scope"] = {why: _total(total) for why, total in stored["out_of_scope"].items()}
+    stored["builds_on"] = tuple(stored.get("builds_on", ()))
     return ImportRecord(**stored)
+
+
+def _read_revert(text: str) -> RevertRecord:
+    stored: dict[str, Any] = json.loads(text)
+    totals = {name: _total(stored[name]) for name in ("removed", "restored")}
+    return RevertRecord(**{**stored, **totals})
 
 
 def _total(stored: dict[str, Any]) -> Total:

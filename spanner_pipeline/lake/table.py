@@ -6,23 +6,26 @@ Plain Delta, so that any engine reads it; DuckDB reads the files of the current 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.sums import literal
+from spanner_pipeline.lake.writing import DAY, WrittenFile
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
-
-DAY = "event_date"
-"""The partition column: the UTC day of the event's timestamp."""
 
 _DIMENSION_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -32,7 +35,24 @@ _DIMENSION_TYPES: dict[str, pa.DataType] = {
 _UNUSABLE = re.compile(r"[\[\]\\^|\x00-\x1f]|%[0-9A-Fa-f]{2}")
 """What delta-rs reads as something else, or not at all, in the path of a table."""
 
-_WRITER = WriterProperties(compression="ZSTD", compression_level=3)
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A Parquet file of a table.
+
+    Attributes:
+        name: How the table names it.
+        location: Where it is.
+        day: The UTC day of its events.
+        rows: How many it has; None where a foreign writer did not say.
+        size: Its bytes.
+    """
+
+    name: str
+    location: Path
+    day: date
+    rows: int | None
+    size: int
 
 
 class EventTable:
@@ -45,6 +65,7 @@ class EventTable:
             PipelineError: When the root's path cannot hold a lake, or the table holds the meter's
                 columns as other types than it declares.
         """
+        self.root = root
         self.meter = meter
         self.path: Path = root.lake / "events" / file_name(meter.name)
         _refuse_path(root.path, {*event_columns(meter), DAY})
@@ -86,44 +107,68 @@ class EventTable:
         """How many events the table holds."""
         return 0 if self._delta is None else self._delta.count()
 
+    def files(self) -> list[LakeFile]:
+        """The Parquet files of this version."""
+        if self._delta is None:
+            return []
+        adds = pa.table(self._delta.get_add_actions(flatten=True))
+        return [
+            LakeFile(path, self.path / unquote(path), day, rows, size)
+            for path, day, rows, size in zip(
+                *(
+                    adds[name].to_pylist()
+                    for name in ("path", f"partition.{DAY}", "num_records", "size_bytes")
+                ),
+                strict=True,
+            )
+        ]
+
     def empty(self) -> str:
         """SQL that selects no events, with the columns and types of the schema."""
         columns = ", ".join(f'NULL::{_sql(f.type)} AS "{f.name}"' for f in self.schema())
         return f"SELECT {columns} WHERE false"
 
-    def select(self, where: str = "true") -> str:
+    def select(
+        self, where: str = "true", files: Sequence[LakeFile] | None = None, *, named: bool = False
+    ) -> str:
         """SQL that selects the table's events in schema order; a dimension it lacks is null.
 
         Args:
             where: A condition on the events, in SQL.
+            files: Only the events of these files.
+            named: Add an event's place: `lake_file`, its file, and `lake_row`, its row there.
         """
-        files = [] if self._delta is None else [unquote(uri) for uri in self._delta.file_uris()]
-        if self._delta is None or not files:
-            return self.empty()
-        known = {f.name for f in self._delta.schema().fields}
-        columns = ", ".join(
-            f'"{f.name}"' if f.name in known else f'NULL::{_sql(f.type)} AS "{f.name}"'
-            for f in self.schema()
-        )
-        listing = ", ".join(literal(file) for file in files)
+        if files is None:
+            files = self.files()
+        columns = ", ".join(f'"{name}"' for name in self.schema().names)
+        place = ", lake_file, lake_row" if named else ""
+        if not files:
+            added = ", NULL::VARCHAR AS lake_file, NULL::BIGINT AS lake_row" if named else ""
+            return f"SELECT *{added} FROM ({self.empty()})"
+        listing = ", ".join(literal(file.location) for file in files)
+        found = ", filename AS lake_file, file_row_number AS lake_row" if named else ""
+        # The empty part gives old files the columns that the meter got since.
         return (
-            f"SELECT {columns} FROM read_parquet([{listing}], union_by_name = true, "
-            f"hive_partitioning = true, hive_types = {{'{DAY}': DATE}}) WHERE {where}"
+            f"SELECT {columns}{place} FROM ({self.empty()} UNION ALL BY NAME "
+            f"SELECT *{found} FROM read_parquet([{listing}], union_by_name = true, "
+            f"hive_partitioning = true, hive_types = {{'{DAY}': DATE}})) WHERE {where}"
         )
 
-    def append(self, events: pa.RecordBatchReader, properties: Mapping[str, str]) -> int:
-        """Add events in one commit; see `replace_days` for arguments and errors."""
-        return self._write(events, properties, None)
-
-    def replace_days(
-        self, days: list[str], events: pa.RecordBatchReader, properties: Mapping[str, str]
+    def commit(
+        self,
+        added: Sequence[WrittenFile],
+        removed: Sequence[LakeFile],
+        properties: Mapping[str, str],
+        *,
+        changed: bool = True,
     ) -> int:
-        """Replace whole days in one commit.
+        """Put written files into the table and take others out, at once.
 
         Args:
-            days: ISO dates of the days.
-            events: All events of those days from now on.
+            added: Files below the table's folder.
+            removed: Files of this version.
             properties: What the commit says about itself.
+            changed: Whether the events differ; false when they were only arranged anew.
 
         Returns:
             The new version.
@@ -132,36 +177,68 @@ class EventTable:
             deltalake.exceptions.CommitFailedError: When another process committed since this
                 table was opened. Nothing has changed then.
         """
-        listing = ", ".join(f"'{day}'" for day in days)
-        return self._write(events, properties, f"{DAY} IN ({listing})")
+        self.prepare()
+        assert self._delta is not None
+        now = time.time_ns() // 1_000_000
+        adds = [
+            AddAction(
+                path=file.name,
+                size=file.size,
+                partition_values={DAY: str(file.day)},
+                modification_time=now,
+                data_change=changed,
+                stats=file.statistics,
+            )
+            for file in added
+        ]
+        removes = [
+            RemoveAction(file.name, changed, now, file.size, {DAY: str(file.day)})
+            for file in removed
+        ]
+        self._delta.create_write_transaction(
+            [*adds, *removes],
+            mode="append",
+            schema=self._delta.schema(),
+            partition_by=[DAY],
+            commit_properties=_properties(properties),
+        )
+        self._delta.update_incremental()
+        return self._delta.version()
 
-    def _write(
-        self, events: pa.RecordBatchReader, properties: Mapping[str, str], predicate: str | None
-    ) -> int:
+    def prepare(self) -> int:
+        """Create the table where it is missing, and the columns that its meter got since.
+
+        Returns:
+            The version that the next commit makes.
+
+        Raises:
+            deltalake.exceptions.CommitFailedError: As for `commit`.
+        """
         if self._delta is None:
-            self._delta = DeltaTable.create(
+            delta = DeltaTable.create(
                 self.path,
                 schema=self.schema(),
                 mode="ignore",
                 partition_by=[DAY],
                 description=self.meter.description or None,
             )
-            if self._delta.version() != 0:
+            if delta.version() != 0:
                 raise CommitFailedError("another process created the table meanwhile")
-        # No retries by the library: a commit that lost must look at what the winner wrote.
-        commit = CommitProperties(custom_metadata=dict(properties), max_commit_retries=0)
-        evolved = {f.name for f in self._delta.schema().fields} != set(self.schema().names)
-        mode: Any = "append" if predicate is None else "overwrite"
-        write_deltalake(
-            self._delta,
-            events,
-            mode=mode,
-            predicate=predicate,
-            schema_mode="merge" if evolved else None,
-            commit_properties=commit,
-            writer_properties=_WRITER,
-        )
-        return self._delta.version()
+            self._delta = delta
+        known = {field.name for field in self._delta.schema().fields}
+        missing = [field for field in self.schema() if field.name not in known]
+        if missing:
+            fields = Schema.from_arrow(pa.schema(missing)).fields
+            self._delta.alter.add_columns(fields, commit_properties=_properties({}))
+        return self._delta.version() + 1
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """What the commits said about themselves, newest first; few are read when few are used."""
+        seen = 0
+        for limit in (1, 20, None):
+            commits = [] if self._delta is None else self._delta.history(limit)
+            yield from commits[seen:]
+            seen = len(commits)
 
 
 def _declared(meter: Meter) -> pa.Schema:
@@ -195,9 +272,9 @@ def _refuse_path(path: Path, columns: set[str]) -> None:
             )
 
 
-def literal(text: object) -> str:
-    """A text as SQL spells it."""
-    return "'" + str(text).replace("'", "''") + "'"
+def _properties(said: Mapping[str, str]) -> CommitProperties:
+    # No retries by the library: a commit that lost must look at what the winner wrote.
+    return CommitProperties(custom_metadata=dict(said), max_commit_retries=0)
 
 
 def _sql(kind: pa.DataType) -> str:

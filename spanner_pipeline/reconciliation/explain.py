@@ -19,9 +19,9 @@ import duckdb
 import polars as pl
 
 from spanner_pipeline.control import EXACT, exact_sum
-from spanner_pipeline.importing import quarantine_file
 from spanner_pipeline.lake.ledger import ImportRecord
-from spanner_pipeline.lake.table import literal
+from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.totals import CELL, belongs
 from spanner_pipeline.root import DataRoot
@@ -194,9 +194,7 @@ def _rejected(
 
 def rejected_files(root: DataRoot, imports: Sequence[ImportRecord]) -> list[Path]:
     """The quarantine files of imports, where they rejected anything."""
-    paths = [
-        quarantine_file(root, i.source, i.partition, i.usage, i.batch, "rejected") for i in imports
-    ]
+    paths = [quarantine_file(root, i.batch, i.usage, "rejected") for i in imports]
     return [path for path in paths if path.is_file()]
 
 

@@ -21,7 +21,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.source import Grain, partition_key
 from spanner_pipeline.control import EXACT, ControlTotals, Total
-from spanner_pipeline.importing import quarantine_file
+from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.reconciliation.chart import MOST_PERIODS, period_chart
 from spanner_pipeline.reconciliation.compare import (
     MATCH,
@@ -291,7 +291,7 @@ def _rejected_rows(root: DataRoot, comparison: Comparison) -> list[dict[str, Any
 def _conflict_rows(root: DataRoot, comparison: Comparison) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for i in comparison.imports:
-        path = quarantine_file(root, i.source, i.partition, i.usage, i.batch, "conflicts")
+        path = quarantine_file(root, i.batch, i.usage, "conflicts")
         if path.is_file() and len(rows) < SHOWN_REJECTED:
             rows += (
                 pl.scan_parquet(path).head(SHOWN_REJECTED - len(rows)).collect().rows(named=True)

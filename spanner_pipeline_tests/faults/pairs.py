@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spanner_pipeline.importing import UsageImport, import_partition
-from spanner_pipeline.lake import merge as merging
+from spanner_pipeline.lake import change
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import DataRoot, load_catalog
 
@@ -73,7 +73,7 @@ def pair_of_processes() -> Iterator[Pair]:
 
 def _serve(end: Connection, barrier: Barrier) -> None:
     meeting = _Meeting(barrier)
-    merging.EventTable = meeting.open  # type: ignore[assignment,misc]
+    change.EventTable = meeting.open  # type: ignore[assignment,misc]
     while True:
         try:
             path, partition, stale = end.recv()

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from spanner_pipeline.errors import LakeBusyError
-from spanner_pipeline.lake import merge as merging
+from spanner_pipeline.lake import change
+from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes
 
 LOSES, WINS = "2024-01-01", "2024-01-02"
@@ -28,15 +29,15 @@ def _lose_to(
 ) -> Any:
     """Import `loser`; right before it commits, `winner` is imported from start to end."""
     files = {f"{LOSES}.csv": csv_bytes(loser), f"{WINS}.csv": csv_bytes(winner)}
-    commit: Callable[..., Any] = merging._commit
+    commit: Callable[..., Any] = EventTable.commit
 
-    def overtaken(*arguments: Any) -> Any:
-        monkeypatch.setattr(merging, "_commit", commit)
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(EventTable, "commit", commit)
         balance(lake.run(WINS))
-        return commit(*arguments)
+        return commit(*arguments, **named)
 
     lake.place(files)
-    monkeypatch.setattr(merging, "_commit", overtaken)
+    monkeypatch.setattr(EventTable, "commit", overtaken)
     return lake.run(LOSES)
 
 
@@ -78,20 +79,20 @@ def test_rows_that_the_winner_brought_are_present_and_not_new(
 def test_whoever_loses_every_commit_is_told_and_changes_nothing(
     lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit: Callable[..., Any] = merging._commit
+    commit: Callable[..., Any] = EventTable.commit
     won = iter(range(100, 200))
 
-    def overtaken(*arguments: Any) -> Any:
-        monkeypatch.setattr(merging, "_commit", commit)
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(EventTable, "commit", commit)
         lake.place({f"{WINS}.csv": csv_bytes([Row(str(next(won)))])})
         lake.run(WINS)
-        monkeypatch.setattr(merging, "_commit", overtaken)
-        return commit(*arguments)
+        monkeypatch.setattr(EventTable, "commit", overtaken)
+        return commit(*arguments, **named)
 
-    monkeypatch.setattr(merging, "_ATTEMPTS", 3)
-    monkeypatch.setattr(merging, "_commit", overtaken)
+    monkeypatch.setattr(change, "ATTEMPTS", 3)
+    monkeypatch.setattr(EventTable, "commit", overtaken)
     lake.place({f"{LOSES}.csv": csv_bytes([Row("9")])})
-    with pytest.raises(LakeBusyError, match="run this import again"):
+    with pytest.raises(LakeBusyError, match="run this again"):
         lake.run(LOSES)
     monkeypatch.undo()
     assert set(lake.payloads()) == {"1", "100", "101", "102"}

@@ -1,53 +1,121 @@
-"""A process that imports a tiny data root and dies on the way."""
+"""A process that changes a tiny data root and dies on the way."""
 
 from __future__ import annotations
 
 import functools
+import inspect
+import multiprocessing
 import os
+import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from deltalake.table import TableAlterer
+
 from spanner_pipeline import importing
-from spanner_pipeline.lake import ledger, merge, table
+from spanner_pipeline.lake import change, ledger, merge, replaced, revert, table
 from spanner_pipeline.root import DataRoot, load_catalog
 
 STEPS: dict[str, tuple[Any, str]] = {
     "stage": (importing, "stage"),
     "write_rejected": (importing, "write_rejected"),
-    "write_conflicts": (merge, "_write_conflicts"),
+    "EventTable.prepare": (table.EventTable, "prepare"),
     "DeltaTable.create": (table.DeltaTable, "create"),
-    "EventTable.append": (table.EventTable, "append"),
-    "EventTable.replace_days": (table.EventTable, "replace_days"),
-    "write_deltalake": (table, "write_deltalake"),
+    "add_columns": (TableAlterer, "add_columns"),
+    "write_day": (change, "write_day"),
+    "write_without": (change, "write_without"),
+    "Replaced.take": (replaced.Replaced, "take"),
+    "Replaced.close": (replaced.Replaced, "__exit__"),
+    "write_conflicts": (merge, "write_conflicts"),
+    "EventTable.commit": (table.EventTable, "commit"),
+    "create_write_transaction": (table.DeltaTable, "create_write_transaction"),
     "Ledger.add": (ledger.Ledger, "add"),
+    "Ledger.add_revert": (ledger.Ledger, "add_revert"),
+    "quarantine_file": (revert, "quarantine_file"),
 }
+
+HALF_WRITTEN = 64
+"""Bytes that reach a file before `inside` kills; no file that is written is that small."""
 
 
 def die_at(moment: str) -> None:
-    """Kill this process, as a power cut or the OOM killer would, before or after a step."""
-    when, name = moment.split(" ")
+    """Die at a moment: `before STEP`, `after STEP`, or `inside STEP`, perhaps `inside STEP 4000`.
+
+    Before and after it this process kills itself, as a power cut or the OOM killer would. Inside,
+    the kernel kills it, in whatever thread, when a file that the step writes grows beyond a number
+    of bytes: what was written until then stays, nothing more is written.
+    """
+    when, name, *size = moment.split(" ")
     owner, attribute = STEPS[name]
     step: Callable[..., Any] = getattr(owner, attribute)
 
     @functools.wraps(step)
     def deadly(*arguments: Any, **named: Any) -> Any:
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if when == "inside":
+            # Python ignores the signal; then the write would only fail.
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            limit = int(size[0]) if size else HALF_WRITTEN
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        done = step(*arguments, **named)
+        if inspect.isgenerator(done):
+            done = list(done)
         if when == "after":
-            step(*arguments, **named)
-        os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
 
     setattr(owner, attribute, deadly)
 
 
-def import_and_die(path: Path, moment: str | None, end: Connection) -> None:
-    """Import; die at a moment such as `after Ledger.add`, or say `done` and wait to be killed."""
+def change_and_die(
+    path: Path, moment: str | None, end: Connection, partition: str, batch: str | None
+) -> None:
+    """Import, or revert a batch; die at a moment, or say `done` and wait to be killed."""
     root = DataRoot(path)
     catalog = load_catalog(root)
     if moment is not None:
         die_at(moment)
     end.send("ready")
-    importing.import_partition(root, catalog, catalog.sources["legacy"], "whole")
+    if batch is None:
+        importing.import_partition(root, catalog, catalog.sources["legacy"], partition)
+    else:
+        revert.revert(root, catalog, batch)
     end.send("done")
     end.recv()
+
+
+@contextmanager
+def victim(
+    path: Path, moment: str | None = None, *, partition: str = "whole", batch: str | None = None
+) -> Iterator[tuple[BaseProcess, Connection]]:
+    """Start a process that imports a partition, or reverts a batch; it is dead after the block."""
+    # Forked from a server that has only imported modules: starting takes no second, and no thread
+    # of an engine is lost in the fork.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=change_and_die, args=(path, moment, theirs, partition, batch))
+    process.start()
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+
+
+def kill(path: Path, moment: str, *, partition: str = "whole", batch: str | None = None) -> None:
+    """Let a process import a partition, or revert a batch, and die at a moment."""
+    with victim(path, moment, partition=partition, batch=batch) as (process, end):
+        assert end.recv() == "ready"
+        end.poll(60)  # until it says that it is done, or its end closes
+    expected = signal.SIGXFSZ if moment.startswith("inside") else signal.SIGKILL
+    assert process.exitcode == -expected, f"it did not die {moment}"

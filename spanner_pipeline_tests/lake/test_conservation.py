@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -11,7 +12,9 @@ import pytest
 
 from spanner_pipeline.errors import ConservationError
 from spanner_pipeline.lake import merge as merging
-from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.lake import settle as settling
+from spanner_pipeline.lake import writing
+from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.staging import Staged
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
 
@@ -65,18 +68,13 @@ def test_rows_damaged_between_staging_and_merge_stop_the_import(
     lake = TinyRoot(tmp_path, corrections=True)
     lake.deliver(BEFORE)
     before, ledger = lake.lake_files(), lake.records()
-    classify = merging._classify
+    incoming = merging.Incoming
 
-    def damaged(
-        connection: duckdb.DuckDBPyConnection,
-        table: EventTable,
-        staged: Staged,
-        corrections: bool,
-    ) -> None:
+    def damaged(connection: duckdb.DuckDBPyConnection, staged: Staged, empty: str) -> Incoming:
         DAMAGES[damage](staged)
-        classify(connection, table, staged, corrections)
+        return incoming(connection, staged, empty)
 
-    monkeypatch.setattr(merging, "_classify", damaged)
+    monkeypatch.setattr(merging, "Incoming", damaged)
     with pytest.raises(ConservationError):
         lake.deliver(AFTER)
     assert (lake.lake_files(), lake.records()) == (before, ledger)
@@ -87,11 +85,11 @@ def test_rows_damaged_between_staging_and_merge_stop_the_import(
 
 
 MISCOUNTS = {
-    "an outcome lost": "DELETE FROM classified WHERE outcome = 'corrected'",
-    "a row lost": "DELETE FROM classified WHERE source_line = 3",
-    "a row doubled": "INSERT INTO classified SELECT * FROM classified WHERE source_line = 3",
-    "an unknown outcome": "UPDATE classified SET outcome = 'odd' WHERE source_line = 2",
-    "a quantity altered": "UPDATE classified SET quantity = 2 WHERE source_line = 3",
+    "an outcome lost": "DELETE FROM settled WHERE outcome = 'corrected'",
+    "a row lost": "DELETE FROM settled WHERE source_line = 5",
+    "a row doubled": "INSERT INTO settled SELECT * FROM settled WHERE source_line = 5",
+    "an unknown outcome": "UPDATE settled SET outcome = 'odd' WHERE source_line = 2",
+    "a quantity altered": "UPDATE settled SET quantity = 2 WHERE source_line = 5",
 }
 
 
@@ -102,47 +100,44 @@ def test_a_merge_that_miscounts_stops_before_it_commits(
     lake = TinyRoot(tmp_path, corrections=True)
     lake.deliver(BEFORE)
     before, ledger = lake.lake_files(), lake.records()
-    classify = merging._classify
+    decide: Callable[..., None] = settling._decide
 
-    def miscounting(
-        connection: duckdb.DuckDBPyConnection,
-        table: EventTable,
-        staged: Staged,
-        corrections: bool,
-    ) -> None:
-        classify(connection, table, staged, corrections)
-        connection.execute("""
-            CREATE TEMP TABLE counted AS FROM classified;
-            DROP VIEW classified;
-            CREATE TEMP VIEW classified AS FROM counted""")
-        connection.execute(MISCOUNTS[miscount].replace("classified", "counted"))
+    def miscounting(connection: duckdb.DuckDBPyConnection, *rest: Any, **named: Any) -> None:
+        decide(connection, *rest, **named)
+        connection.execute(MISCOUNTS[miscount])
 
-    monkeypatch.setattr(merging, "_classify", miscounting)
+    monkeypatch.setattr(settling, "_decide", miscounting)
     with pytest.raises(ConservationError, match="Nothing was"):
         lake.deliver(AFTER)
     assert (lake.lake_files(), lake.records()) == (before, ledger)
 
 
-def test_a_rewrite_that_would_lose_an_old_row_stops_before_it_commits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+MISWRITES = {
+    "an entering row lost": "idempotency_key NOT LIKE '%:3'",
+    "a corrected row lost": "idempotency_key NOT LIKE '%:1'",
+    "a row of the same file lost that only stands there": "idempotency_key NOT LIKE '%:7'",
+    "everything lost": "false",
+}
+
+
+@pytest.mark.parametrize("kept", MISWRITES.values(), ids=MISWRITES)
+def test_files_that_hold_other_rows_than_they_should_are_not_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
     lake = TinyRoot(tmp_path, corrections=True)
-    lake.deliver([Row("1"), Row("2"), Row("3")])
-    before = lake.lake_files()
-    select = EventTable.select
+    lake.deliver([*BEFORE, Row("7")])
+    before, ledger = lake.lake_files(), lake.records()
+    written: Callable[..., Any] = writing._written
 
-    def forgetful(table: EventTable, where: str = "true") -> str:
-        # The rewrite reads all rows of its days but one; the check counts them all.
-        forgetful.calls += 1  # type: ignore[attr-defined]
-        lost = f"{where} AND idempotency_key NOT LIKE '%:2'"
-        return select(table, lost if forgetful.calls == 2 else where)  # type: ignore[attr-defined]
+    def forgetful(events: pl.DataFrame, *rest: Any) -> Any:
+        return written(events.filter(pl.sql_expr(kept)), *rest)
 
-    forgetful.calls = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(EventTable, "select", forgetful)
-    with pytest.raises(ConservationError, match="rewritten days"):
-        lake.deliver([Row("1", quantity="5", rev="2")])
+    monkeypatch.setattr(writing, "_written", forgetful)
+    with pytest.raises(ConservationError, match="the new files of meter calls hold"):
+        lake.deliver(AFTER)
+    assert (lake.lake_files(), lake.records()) == (before, ledger)
     monkeypatch.undo()
-    assert lake.lake_files() == before
+    assert lake.run().totals.corrected.rows == 1
 
 
 def test_new_and_corrected_rows_are_those_that_the_lake_gained(tmp_path: Path) -> None:

@@ -43,16 +43,22 @@ RECORD = ImportRecord(
     version_before=None,
     version_after=1,
     imported_at="2024-05-06T07:08:09.000001+00:00",
+    imported_by="someone@somewhere",
+    builds_on=("legacy/2023-12/0123456789abcdef",),
+    replaced="_replaced/1.parquet",
 )
 
 
 def test_a_record_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    ledger = Ledger(DataRoot(tmp_path))
-    ledger.add(RECORD)
-    assert ledger.find(RECORD.batch, "calls", RECORD.configuration) == RECORD
-    assert list(ledger.current()) == [RECORD]
-    assert ledger.find(RECORD.batch, "calls", "e" * 64) is None
-    assert ledger.find(RECORD.batch, "calls.part", RECORD.configuration) is None
+    lake = TinyRoot(tmp_path)
+    lake.deliver([Row("1")])
+    ledger, table = Ledger(lake.root), lake.table
+    record = dataclasses.replace(RECORD, table=table.identity)
+    ledger.add(record)
+    assert ledger.find(RECORD.batch, "calls", RECORD.configuration, table) == record
+    assert record in ledger.current()
+    assert ledger.find(RECORD.batch, "calls", "e" * 64, table) is None
+    assert ledger.find(RECORD.batch, "calls.part", RECORD.configuration, table) is None
 
 
 def test_the_import_that_changed_the_lake_is_the_one_that_is_remembered(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 
 from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.lake.writing import write_day
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
@@ -69,5 +71,19 @@ def fill(path: Path, meter: Meter, events: Iterable[Event]) -> DataRoot:
     schema = table.schema()
     columns = [pa.array([row.get(f.name) for row in rows], type=f.type) for f in schema]
     batch = pa.table(columns, schema=schema)
-    table.append(pa.RecordBatchReader.from_batches(schema, batch.to_batches()), {})
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("events", batch)
+        written = [
+            file
+            for day in sorted({row["event_date"] for row in rows})
+            for file in write_day(
+                connection,
+                f"FROM events WHERE event_date = DATE '{day}'",
+                len(rows),
+                table.path,
+                day,
+            )
+        ]
+    table.commit(written, [], {})
     return root

@@ -1,0 +1,263 @@
+"""What becomes of each row of a delivery, given what the lake holds: laws 3 and 4, in SQL.
+
+Belongs here: the outcome of rows. Not here: writing and committing (`merge`).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import date
+
+import duckdb
+
+from spanner_pipeline.control import Total
+from spanner_pipeline.events import ORIGIN, payload_columns
+from spanner_pipeline.lake.incoming import Incoming
+from spanner_pipeline.lake.sums import literal, totals_by
+from spanner_pipeline.lake.table import EventTable, LakeFile
+from spanner_pipeline.lake.writing import DAY
+from spanner_pipeline.meters import Meter
+
+OUTCOMES = ("new", "present", "corrected", "conflicting")
+ENTERS = "outcome IN ('new', 'corrected')"
+_LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """What becomes of a delivery.
+
+    Beside it stand, in the same connection: `existing` (the lake's rows under the unsettled keys),
+    `settled` (contested rows with their `outcome`), `kept` (the payload that each of their keys
+    keeps), and `replaced` (the places in the lake of what is corrected).
+
+    Attributes:
+        present: Rows and quantity that the lake had on their day, by source file.
+        fresh: Rows and quantity that are new without contest, by day and source file.
+        settled: Rows and quantity of contested keys, by day, source file and outcome.
+        builds_on: The import batches whose rows it met in the lake.
+        compared: The days of which `differing` has what is unsettled.
+    """
+
+    present: dict[str, Total]
+    fresh: dict[tuple[date, str], Total]
+    settled: dict[tuple[date, str, str], Total]
+    builds_on: set[str]
+    compared: set[date]
+
+    @property
+    def outcomes(self) -> dict[tuple[str, str], Total]:
+        """Rows and quantity by source file and outcome."""
+        outcomes: dict[tuple[str, str], Total] = defaultdict(Total)
+        for file, total in self.present.items():
+            outcomes[file, "present"] += total
+        for (_, file), total in self.fresh.items():
+            outcomes[file, "new"] += total
+        for (_, file, outcome), total in self.settled.items():
+            outcomes[file, outcome] += total
+        return dict(outcomes)
+
+    @property
+    def entering(self) -> dict[tuple[date, str], Total]:
+        """Rows and quantity that enter the lake, by day and source file."""
+        entering: dict[tuple[date, str], Total] = defaultdict(Total, self.fresh)
+        for (day, file, outcome), total in self.settled.items():
+            if outcome in ("new", "corrected"):
+                entering[day, file] += total
+        return dict(entering)
+
+    def entering_on(self, incoming: Incoming, day: date) -> str:
+        """SQL that selects the rows that enter the lake on a day."""
+        of_day = f"WHERE {DAY} = DATE '{day}'"
+        settled = f"SELECT * EXCLUDE (first, place, outcome) FROM settled {of_day} AND {ENTERS}"
+        if all(of != day for of, _ in self.fresh):
+            return settled
+        fresh = f"FROM differing {of_day}" if day in self.compared else incoming.select([day])
+        if not self.settled:
+            return fresh
+        return f"""SELECT * FROM ({fresh})
+            ANTI JOIN (FROM settled {of_day}) USING (idempotency_key) UNION ALL {settled}"""
+
+
+def settle(
+    connection: duckdb.DuckDBPyConnection,
+    table: EventTable,
+    incoming: Incoming,
+    *,
+    corrections: bool,
+) -> Settlement:
+    """Decide what becomes of each row of a delivery.
+
+    Args:
+        connection: Where the tables are made.
+        table: The lake's events.
+        incoming: The delivery.
+        corrections: Whether its source declares corrections.
+    """
+    decimals, by_file = table.meter.decimals, (DAY, "source_file")
+    compared, met = _compare(connection, table, incoming)
+    others = incoming.select([day for day in incoming.days if day not in compared])
+    connection.execute(f"CREATE TEMP VIEW unsettled AS {others} UNION ALL FROM differing")
+    unsettled = {key: total for key, total in incoming.totals.items() if key[0] not in compared}
+    unsettled |= totals_by(connection, "FROM differing", by_file, decimals)
+    _find_existing(connection, table, searched=bool(unsettled))
+    _find_repeated(connection)
+    _decide(connection, table.meter, corrections=corrections)
+    settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
+    fresh = """FROM unsettled ANTI JOIN existing USING (idempotency_key)
+        ANTI JOIN repeated USING (idempotency_key)"""
+    present: dict[str, Total] = defaultdict(Total)
+    for (day, file), total in incoming.totals.items():
+        present[file] += total - unsettled.get((day, file), Total())
+    return Settlement(
+        dict(present),
+        totals_by(connection, fresh, by_file, decimals) if settled else unsettled,
+        settled,
+        met | _batches(connection, "FROM existing"),
+        compared,
+    )
+
+
+def _compare(
+    connection: duckdb.DuckDBPyConnection, table: EventTable, incoming: Incoming
+) -> tuple[set[date], set[str]]:
+    """Put into `differing` the rows of a delivery that their day of the lake does not hold.
+
+    Only of days that are delivered for the greater part; of others it is cheaper to look for the
+    keys alone.
+
+    Returns:
+        The days that were compared, and the import batches whose rows were found.
+    """
+    held: dict[date, list[LakeFile]] = defaultdict(list)
+    for file in table.files():
+        held[file.day].append(file)
+    connection.execute(f"CREATE TEMP TABLE differing AS {incoming.select([])}")
+    same = f"{same_payload(table.meter, 'held', 'delivered')} AND NOT {_HIGHER}"
+    compared, met = set(), set()
+    for day, rows in incoming.days.items():
+        files = held.get(day, [])
+        if not files or 2 * rows < sum(file.rows or 0 for file in files):
+            continue
+        compared.add(day)
+        delivered, there = incoming.select([day]), table.select(files=files)
+        # Keys alone: DuckDB might hold the whole width of the delivery in memory otherwise.
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE differing_keys AS
+            SELECT DISTINCT idempotency_key FROM ({delivered}) AS delivered
+            ANTI JOIN ({there}) AS held
+            ON held.idempotency_key = delivered.idempotency_key AND {same}""")
+        [[differing]] = connection.execute("SELECT count(*) FROM differing_keys").fetchall()
+        if differing:
+            connection.execute(f"""
+                INSERT INTO differing FROM ({delivered})
+                SEMI JOIN differing_keys USING (idempotency_key)""")
+        batches = _batches(connection, there) if differing < rows else set()
+        if len(batches) > 1:
+            found = f"FROM ({there}) SEMI JOIN ({delivered}) USING (idempotency_key)"
+            batches = _batches(connection, found)
+        met |= batches
+    return compared, met
+
+
+_HIGHER = f"""(coalesce(delivered.revision, {_LOWEST_REVISION})
+    > coalesce(held.revision, {_LOWEST_REVISION}))"""
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, events: str) -> set[str]:
+    rows = connection.execute(f"SELECT DISTINCT import_batch FROM ({events})").fetchall()
+    return {batch for (batch,) in rows}
+
+
+def _find_existing(
+    connection: duckdb.DuckDBPyConnection, table: EventTable, *, searched: bool
+) -> None:
+    """Find what the lake holds under the unsettled keys, on any day.
+
+    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more.
+    """
+    files = table.files() if searched else []
+    hits = connection.execute(f"""
+        SELECT DISTINCT lake_file FROM ({table.select(files=files, named=True)})
+        SEMI JOIN (SELECT hash(idempotency_key) AS h FROM unsettled)
+        ON h = hash(idempotency_key)""").fetchall()
+    names = {name for (name,) in hits}
+    hit = [file for file in files if str(file.location) in names]
+    listing = ", ".join(literal(name) for name in sorted(names)) or "''"
+    # As numbers in a list: the paths would take more memory than the events.
+    connection.execute(f"CREATE TEMP TYPE lake_files AS ENUM ({listing})")
+    connection.execute(f"""
+        CREATE TEMP TABLE existing AS
+        SELECT * EXCLUDE (source) REPLACE (lake_file::lake_files AS lake_file)
+        FROM ({table.select(files=hit, named=True)})
+        SEMI JOIN unsettled USING (idempotency_key)""")
+
+
+def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:
+    """Number the unsettled rows whose key the delivery has more than once, in `copies`."""
+    connection.execute("""
+        CREATE TEMP TABLE suspects AS SELECT hash(idempotency_key) AS h
+        FROM unsettled GROUP BY h HAVING count(*) > 1""")
+    connection.execute("""
+        CREATE TEMP TABLE repeated AS SELECT idempotency_key
+        FROM unsettled SEMI JOIN suspects ON h = hash(idempotency_key)
+        GROUP BY idempotency_key HAVING count(*) > 1""")
+    connection.execute("""
+        CREATE TEMP TABLE copies AS
+        SELECT *, row_number() OVER (
+            PARTITION BY idempotency_key
+            ORDER BY revision DESC NULLS LAST, source_file, source_line
+        ) AS copy
+        FROM unsettled SEMI JOIN repeated USING (idempotency_key)""")
+
+
+def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, *, corrections: bool) -> None:
+    """Decide which payload each contested key keeps, and what becomes of each of its rows."""
+    outcome = f"""CASE
+            WHEN held.idempotency_key IS NULL THEN 'new'
+            WHEN {_HIGHER if corrections else "false"} THEN 'corrected'
+            WHEN {_says_the_same(meter, "held")} THEN 'present'
+            ELSE 'conflicting'
+        END"""
+    place = f"""{{'{DAY}': held.{DAY}, 'source_file': held.source_file, 'quantity': held.quantity,
+            'lake_file': held.lake_file, 'lake_row': held.lake_row}}"""
+    connection.execute(f"""
+        CREATE TEMP TABLE settled AS
+        SELECT delivered.*, true AS first, {place} AS place, {outcome} AS outcome
+        FROM (FROM unsettled ANTI JOIN repeated USING (idempotency_key)) AS delivered
+        JOIN existing AS held USING (idempotency_key)
+        UNION ALL
+        SELECT delivered.* EXCLUDE (copy), true, {place}, {outcome}
+        FROM (FROM copies WHERE copy = 1) AS delivered
+        LEFT JOIN existing AS held USING (idempotency_key)
+        ORDER BY {DAY}""")
+    chosen = ", ".join(
+        f'CASE WHEN {ENTERS} THEN first."{name}" ELSE held."{name}" END AS "{name}"'
+        for name in (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
+    )
+    connection.execute(f"""
+        CREATE TEMP VIEW kept AS SELECT first.idempotency_key, {chosen}
+        FROM (FROM settled WHERE first) AS first
+        LEFT JOIN existing AS held USING (idempotency_key)""")
+    connection.execute(f"""
+        INSERT INTO settled
+        SELECT delivered.* EXCLUDE (copy), false, NULL,
+            CASE WHEN {_says_the_same(meter, "kept")} THEN 'present' ELSE 'conflicting' END
+        FROM (FROM copies WHERE copy > 1) AS delivered JOIN kept USING (idempotency_key)""")
+    connection.execute("""
+        CREATE TEMP VIEW replaced AS
+        SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
+
+
+def _says_the_same(meter: Meter, other: str) -> str:
+    """SQL: whether a delivered row brings nothing beyond another: the same, or something older."""
+    older = f"coalesce(delivered.revision < {other}.revision, false)"
+    return f"({same_payload(meter, 'delivered', other)} OR {older})"
+
+
+def same_payload(meter: Meter, left: str, right: str) -> str:
+    """SQL: whether two rows have the same payload."""
+    columns = payload_columns(meter)
+    equal = (f'{left}."{name}" IS NOT DISTINCT FROM {right}."{name}"' for name in columns)
+    return f"({' AND '.join(equal)})"
