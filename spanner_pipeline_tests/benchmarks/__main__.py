@@ -1,0 +1,143 @@
+"""`make bench`: generate, measure each step in its own process, verify, print the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spanner_pipeline_tests.benchmarks.deliveries import Delivery, generate
+
+MOST_FOR_PEERS = 20_000_000
+"""delta-rs holds a whole delivery in memory."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table: a step of ours, its peers on the same delivery, and its goals."""
+
+    title: str
+    step: str
+    delivery: str
+    goals: dict[str, float]
+    peers: bool = True
+
+
+LINES = (
+    Line("first import", "ours", "initial", {"copy": 1.5}),
+    Line("replay, rows compared", "ours", "again", {"scan": 3.5, "delta": 0.4}),
+    Line("replay, by digest", "digest", "initial", {"scan": 0.5}, peers=False),
+    Line("10 % corrected", "ours", "corrections", {"copy": 1.5}),
+    Line("5 % late", "ours", "late", {"copy": 0.5}),
+    Line("1 % moved", "ours", "moved", {}),
+)
+BARE = ("scan", "copy")
+PEERS = {"delta": "delta-rs MERGE", "polars": "Polars"}
+
+Figures = dict[str, float]
+
+
+def main() -> None:
+    """Run the bench."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("events", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--no-peers", action="store_true", help="leave delta-rs and Polars out")
+    options = parser.parse_args()
+    peers = () if options.no_peers or options.events > MOST_FOR_PEERS else tuple(PEERS)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = Path(name)
+        _say(f"generating {options.events:,} events and their deliveries ...")
+        generate(folder, options.events)
+        bare = {step: _measure(step, folder, "initial") for step in BARE}
+        rows = []
+        for line in LINES:
+            figures = {"ours": _measure(line.step, folder, line.delivery)}
+            for peer in peers if line.peers else ():
+                if (peer, line.delivery) != ("polars", "moved"):  # it would count them twice
+                    figures[peer] = _measure(peer, folder, line.delivery)
+            rows.append((line, figures))
+        _verify(folder)
+    print(_table(options.events, bare, rows))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _python(*arguments: str) -> Any:
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def _measure(step: str, folder: Path, delivery: str) -> Figures:
+    figures: Figures = _python(
+        "spanner_pipeline_tests.benchmarks.step", step, str(folder), delivery
+    )
+    _say(f"{step:>8} {delivery:<12} {figures['cpu']:8.2f} CPU s")
+    return figures
+
+
+def _verify(folder: Path) -> None:
+    """The lake must hold every key once, and the exact quantity. A bench of wrong results is none.
+
+    Raises:
+        SystemExit: When it does not.
+    """
+    totals = {d: Delivery(folder / d).total for d in ("initial", "corrections", "late")}
+    rows = totals["initial"].rows + totals["late"].rows
+    quantity = totals["initial"].quantity + totals["late"].quantity + totals["corrections"].rows
+    held = _python("spanner_pipeline_tests.benchmarks.ours", str(folder))
+    if (held[0], held[1], Decimal(held[2])) != (rows, rows, quantity):
+        sys.exit(f"the lake holds {held}, not {rows} rows and keys with quantity {quantity}")
+    _say(f"verified: {rows:,} rows, every key once, quantity {quantity}")
+
+
+def _table(
+    events: int, bare: dict[str, Figures], rows: list[tuple[Line, dict[str, Figures]]]
+) -> str:
+    """The figures as a Markdown table, which reads as well in a terminal."""
+    header = ["", "CPU s", "wall s", "peak GB", "/ scan", "/ copy"]
+    header += [f"/ {name}" for name in PEERS.values()] + ["goals"]
+    body = [
+        [f"bare {name}", *_columns(figures), "", "", "", "", ""] for name, figures in bare.items()
+    ]
+    for line, figures in rows:
+        ours, others = figures["ours"], {**bare, **figures}
+        ratios = {
+            name: ours["cpu"] / others[name]["cpu"] for name in (*BARE, *PEERS) if name in others
+        }
+        goals = [
+            f"{'met' if ratios[name] <= most else 'missed'}: <= {most} {PEERS.get(name, name)}"
+            for name, most in line.goals.items()
+            if name in ratios
+        ]
+        shown = [f"{ratios[name]:.2f}" if name in ratios else "" for name in (*BARE, *PEERS)]
+        body.append([line.title, *_columns(ours), *shown, "; ".join(goals)])
+        for peer, name in PEERS.items():
+            if peer in figures:
+                body.append([f"  {name}", *_columns(figures[peer]), "", "", "", "", ""])
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+    lines = [header, ["-" * width for width in widths], *body]
+    text = "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in lines
+    )
+    engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "deltalake"))
+    return f"{events:,} events, {os.cpu_count()} cores, {engines}; ratios of CPU seconds\n\n{text}"
+
+
+def _columns(figures: Figures) -> list[str]:
+    return [f"{figures[name]:.2f}" for name in ("cpu", "wall", "peak")]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""One measured step in a process of its own: `python -m spanner_pipeline_tests.benchmarks.step`.
+
+Prints JSON: CPU seconds (user and system, all threads) and wall seconds of the step alone, without
+the start of the interpreter and the imports; and the peak memory of the whole process in GB.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from spanner_pipeline_tests.benchmarks import ours, peers
+
+STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
+    "scan": peers.scan,
+    "copy": peers.copy,
+    "ours": ours.merging,
+    "digest": ours.by_digest,
+    "delta": peers.delta,
+    "polars": peers.polars,
+}
+"""By name: what prepares a step on a delivery and returns it."""
+
+
+def main() -> None:
+    """Run one step: its name, the work folder, the delivery."""
+    name, folder, delivery = sys.argv[1:]
+    step = STEPS[name](Path(folder), delivery)
+    before, started = os.times(), time.perf_counter()
+    step()
+    after, wall = os.times(), time.perf_counter() - started
+    cpu = after.user + after.system - before.user - before.system
+    print(json.dumps({"cpu": cpu, "wall": wall, "peak": _peak()}))
+
+
+def _peak() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1e6
+
+
+if __name__ == "__main__":
+    main()
