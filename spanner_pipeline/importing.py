@@ -25,10 +25,14 @@ from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
+from spanner_pipeline.presence import at_work
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import REJECTED, Staged, WorkFolder, stage
 from spanner_pipeline.whole import written_whole
+
+PARTITION_DONE = "partition_done"
+"""Set in the log record that says that a partition is through, for progress bars."""
 
 STAGES = ("extracted", "keyed", "validated", "merged")
 
@@ -79,7 +83,7 @@ def import_partition(
     files = find_files(root, source, partition)
     batch = batch_name(source, partition, files)
     done: list[UsageImport | Staged] = []
-    with WorkFolder(root) as work:
+    with at_work(root), WorkFolder(root) as work:
         for index, usage in enumerate(source.usage):
             meter = catalog.meters[usage.meter]
             table, ledger = EventTable(root, meter), Ledger(root)

@@ -20,9 +20,15 @@ ENVIRONMENT_VARIABLE = "SPANNER_DATA"
 
 @dataclass(frozen=True)
 class DataRoot:
-    """Paths below one data root."""
+    """Paths below one data root.
+
+    Attributes:
+        path: The root.
+        state: Where runs write, when not into the root itself: a rehearsal has its own.
+    """
 
     path: Path
+    state: Path | None = None
 
     @classmethod
     def locate(cls, path: Path | None = None) -> DataRoot:
@@ -31,29 +37,33 @@ class DataRoot:
         return cls(chosen.absolute())
 
     @property
+    def _made(self) -> Path:
+        return self.state or self.path
+
+    @property
     def lake(self) -> Path:
         """Merged events, one Delta table a meter, and the ledger of imports."""
-        return self.path / "lake"
+        return self._made / "lake"
 
     @property
     def quarantine(self) -> Path:
         """Rejected rows and conflicts."""
-        return self.path / "quarantine"
+        return self._made / "quarantine"
 
     @property
     def reports(self) -> Path:
         """Reconciliation reports."""
-        return self.path / "reports"
+        return self._made / "reports"
 
     @property
     def staging(self) -> Path:
         """Work files of running imports; safe to delete when none runs."""
-        return self.path / "staging"
+        return self._made / "staging"
 
     @property
     def dagster_home(self) -> Path:
         """The Dagster instance of this root."""
-        return self.path / "dagster"
+        return self._made / "dagster"
 
     def relative(self, path: Path) -> str:
         """How messages and rows name a file: below the root without it, else as it is."""

@@ -1,15 +1,18 @@
-"""Data roots for tests: real legacy data by YAML alone, and roots made up in the test."""
+"""Data roots for tests, of real legacy data by YAML alone or made up, and the command line."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from spanner_pipeline import cli
 from spanner_pipeline.root import DataRoot
 
 ROOTS = Path(__file__).parent / "roots"
@@ -19,6 +22,18 @@ SHARED_DATA = Path(
 
 RealRoot = Callable[[str], DataRoot]
 MakeRoot = Callable[..., DataRoot]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
 
 
 def copy_family(family: str, folder: Path) -> DataRoot:
@@ -60,3 +75,24 @@ def make_root(tmp_path: Path) -> MakeRoot:
         return DataRoot(root)
 
     return make
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process, as its console entry does."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+
+    def run(*arguments: str, data: DataRoot | None = None) -> Ended:
+        given = [*arguments, *(["--data", str(data.path)] if data else [])]
+        monkeypatch.setattr(sys, "argv", ["spanner-pipeline", *given])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+            sys.exit(0)
+        written = capsys.readouterr()
+        code = end.value.code
+        assert isinstance(code, int)
+        assert "Traceback" not in written.out + written.err
+        return Ended(code, written.out, written.err)
+
+    return run

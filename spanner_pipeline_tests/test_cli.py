@@ -5,34 +5,20 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from spanner_pipeline import cli
 from spanner_pipeline.assets.backfill import run_backfill
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import load_catalog
+from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 
 COMMAND = [sys.executable, "-m", "spanner_pipeline.cli"]
 REPO = Path(__file__).parent.parent
 MADE = ("lake", "quarantine", "reports")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -54,27 +40,6 @@ def imported_once(tmp_path_factory: pytest.TempPathFactory) -> SmallRoot:
 def imported(imported_once: SmallRoot, tmp_path: Path) -> SmallRoot:
     shutil.copytree(imported_once.path, tmp_path / "root")
     return SmallRoot(tmp_path / "root")
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run the command line in this process, as its console entry does."""
-    monkeypatch.setenv("DAGSTER_HOME", "")
-
-    def run(*arguments: str, data: SmallRoot | None = None) -> Ended:
-        given = [*arguments, *(["--data", str(data.path)] if data else [])]
-        monkeypatch.setattr(sys, "argv", ["spanner-pipeline", *given])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-            sys.exit(0)
-        written = capsys.readouterr()
-        code = end.value.code
-        assert isinstance(code, int)
-        assert "Traceback" not in written.out + written.err
-        return Ended(code, written.out, written.err)
-
-    return run
 
 
 def events(root: SmallRoot, meter: str) -> tuple[int, int]:

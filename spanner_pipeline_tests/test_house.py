@@ -19,15 +19,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
-    {"root", "engine", "whole"},
+    {"root", "engine", "whole", "presence", "selection"},
     {"sources"},
     {"validation", "staging"},
-    {"lake", "importing"},
+    {"lake", "importing", "plan"},
     {"usage", "reconciliation"},
     {"assets", "definitions"},
     {"cli"},
 ]
-"""From the ground up. `root` is the catalog; `engine` opens DuckDB; `whole` puts files in place."""
+"""From the ground up. `root` is the catalog; `engine` opens DuckDB; `whole` puts files in place;
+`presence` says who is at work, `selection` what a command means."""
 
 APART = {"sample"}
 """Makes legacy files; shares nothing with what reads them but the errors."""

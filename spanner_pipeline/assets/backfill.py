@@ -6,7 +6,6 @@ and reports. The UI shows these runs like any other.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -20,15 +19,11 @@ from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
 from spanner_pipeline.assets.usage import usage_key
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals
-from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.selection import select_partitions, select_sources
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 _RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-
-class UnknownNameError(PipelineError):
-    """A source, partition, meter or comparison that the data root does not have."""
 
 
 @dataclass(frozen=True)
@@ -99,38 +94,6 @@ def run_backfill(
                 _import(definitions, instance, source, run_keys, outcome)
         _refresh(definitions, instance, catalog, outcome)
     return outcome
-
-
-def select_sources(catalog: Catalog, names: Sequence[str]) -> list[Source]:
-    """The sources with usage of these names, or all.
-
-    Raises:
-        UnknownNameError: When there is no such source.
-    """
-    importable = {s.source: s for s in catalog.sources.values() if s.usage}
-    for name in names:
-        if name not in importable:
-            known = ", ".join(importable) or "none"
-            raise UnknownNameError(f"there is no source `{name}` with usage (known: {known}).")
-    return [importable[name] for name in names or importable]
-
-
-def select_partitions(source: Source, first: str | None, last: str | None) -> list[str]:
-    """The partitions of a source from `first` to `last`, both inclusive.
-
-    Raises:
-        UnknownNameError: When a key is no partition of the source.
-    """
-    keys = source.partition_keys(datetime.now(UTC).date())
-    for key in (first, last):
-        if key is not None and key not in keys:
-            span = f"{keys[0]} to {keys[-1]}" if keys else "none"
-            raise UnknownNameError(f"{source.source} has no partition `{key}` (it has {span}).")
-    begin = keys.index(first) if first else 0
-    end = keys.index(last) + 1 if last else len(keys)
-    if first and last and end <= begin:
-        raise UnknownNameError(f"no partition is from `{first}` to `{last}`: exchange the two.")
-    return keys[begin:end]
 
 
 def _import(

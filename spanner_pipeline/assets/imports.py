@@ -17,14 +17,12 @@ from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.importing import STAGES, UsageImport, import_partition
+from spanner_pipeline.importing import PARTITION_DONE, STAGES, UsageImport, import_partition
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.staging import Staged
 
 PARTITIONS_PER_RUN = 100
-PARTITION_DONE = "partition_done"
-"""Marks the log record that a partition is through, for whoever shows progress."""
 
 log = logging.getLogger(__name__)
 

@@ -25,6 +25,7 @@ from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
+from spanner_pipeline.presence import at_work
 from spanner_pipeline.root import Catalog, DataRoot
 
 
@@ -55,6 +56,11 @@ def revert(
         RevertRefusedError: When later imports build on it. Nothing has changed then.
         LakeBusyError: When other processes won every commit.
     """
+    with at_work(root):
+        return _revert_all(root, catalog, batch, force=force)
+
+
+def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) -> list[RevertRecord]:
     ledger = Ledger(root)
     for meter in catalog.meters.values():
         ledger.catch_up(EventTable(root, meter))

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -68,7 +68,7 @@ class EventTable:
         self.root = root
         self.meter = meter
         self.path: Path = root.lake / "events" / file_name(meter.name)
-        _refuse_path(root.path, {*event_columns(meter), DAY})
+        _refuse_path(root.lake.parent, {*event_columns(meter), DAY})
         try:
             self._delta: DeltaTable | None = DeltaTable(self.path)
         except TableNotFoundError:
@@ -231,6 +231,33 @@ class EventTable:
             fields = Schema.from_arrow(pa.schema(missing)).fields
             self._delta.alter.add_columns(fields, commit_properties=_properties({}))
         return self._delta.version() + 1
+
+    def unneeded(self, keep: timedelta) -> list[Path]:
+        """Files below the table's folder that no version of the last time needs.
+
+        The library's own vacuum would make two new versions at every run.
+
+        Args:
+            keep: How long ago a version must have been left.
+        """
+        if self._delta is None:
+            return []
+        names = self._delta.vacuum(
+            retention_hours=-(-keep // timedelta(hours=1)),
+            dry_run=True,
+            enforce_retention_duration=False,
+            full=True,
+        )
+        paths = {self.path / unquote(name) for name in names}
+        return sorted(path for path in paths if path.is_file())
+
+    def shorten_log(self) -> None:
+        """Write a checkpoint, and delete log entries older than the table's log retention."""
+        assert self._delta is not None
+        checkpoint = f"{self._delta.version():020}.checkpoint.parquet"
+        if not (self.path / "_delta_log" / checkpoint).is_file():
+            self._delta.create_checkpoint()
+        self._delta.cleanup_metadata()
 
     def history(self) -> Iterator[dict[str, Any]]:
         """What the commits said about themselves, newest first; few are read when few are used."""

@@ -1,0 +1,33 @@
+"""The command line: the same functions as the Dagster assets, for the terminal.
+
+Exit codes: 0 fine; 1 a comparison broke, a partition failed, too many rows were rejected or a
+revert was refused; 2 wrong use or wrong configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from spanner_pipeline.cli import answers, catalog, importing, lake
+from spanner_pipeline.cli.terminal import err
+from spanner_pipeline.errors import PipelineError
+
+app = typer.Typer(
+    help="Historical usage out of legacy systems into Open Spanner: imported once, explained.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for part in (importing, answers, lake, catalog):
+    app.add_typer(part.app)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on end without a stack trace."""
+    try:
+        app()
+    except (PipelineError, OSError) as error:
+        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)

@@ -1,0 +1,130 @@
+"""What the lake answers: usage, and its comparison with the old bills."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import typer
+from rich.table import Table
+
+from spanner_pipeline.cli.terminal import Data, coloured, err, misuse, out, short, show
+from spanner_pipeline.configuration.source import BillingTotal, Source
+from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.reconciliation.report import grouped, plain
+from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.usage import Bucket, query_usage
+
+app = typer.Typer()
+
+
+@app.command()
+def reconcile(
+    comparisons: Annotated[
+        list[str] | None, typer.Argument(help="Comparisons; all by default.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Compare old billing totals with the lake and write the reports."""
+    from spanner_pipeline.reconciliation.compare import reconcile as compare
+    from spanner_pipeline.reconciliation.report import write_report
+
+    root = DataRoot.locate(data)
+    catalog = load_catalog(root)
+    table = Table("comparison", "verdict", title="Old bills against the lake")
+    for column in ("old", "new", "difference", "unexplained"):
+        table.add_column(column, justify="right")
+    table.add_column("report")
+    failed = False
+    for source, total in _chosen(catalog, comparisons or []):
+        try:
+            comparison = compare(root, catalog, source, total)
+        except PipelineError as error:
+            failed = True
+            err.print(f"FAILED {total.name}: {error}", style="red", markup=False, soft_wrap=True)
+            continue
+        report = write_report(root, comparison)
+        failed |= comparison.verdict == "FAIL"
+        table.add_row(
+            total.name,
+            coloured(comparison.verdict),
+            grouped(comparison.old_total),
+            grouped(comparison.new_total),
+            grouped(comparison.difference),
+            grouped(comparison.unexplained),
+            short(report.html),
+        )
+    show(table)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def query(
+    meter: Annotated[str, typer.Argument(help="The meter.")],
+    start: Annotated[str, typer.Option("--from", help="First instant or date, inclusive.")],
+    end: Annotated[str, typer.Option("--to", help="Last instant or date, exclusive.")],
+    bucket: Annotated[Bucket, typer.Option(help="Size of the buckets.")] = "day",
+    group_by: Annotated[
+        list[str] | None, typer.Option("--group-by", help="`subject` or a dimension; repeatable.")
+    ] = None,
+    filters: Annotated[
+        list[str] | None, typer.Option("--filter", help="FIELD=VALUE; repeatable.")
+    ] = None,
+    zone: Annotated[str, typer.Option(help="Zone of dates and of the calendar.")] = "UTC",
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
+    data: Data = None,
+) -> None:
+    """Aggregate a meter's usage into buckets, with Open Spanner's meaning."""
+    root = DataRoot.locate(data)
+    catalog = load_catalog(root)
+    if meter not in catalog.meters:
+        misuse(f"there is no meter `{meter}` (known: {', '.join(catalog.meters)}).")
+    where: dict[str, list[str]] = {}
+    for text in filters or []:
+        name, found, value = text.partition("=")
+        if not found:
+            misuse(f"--filter {text}: write FIELD=VALUE.")
+        where.setdefault(name, []).append(value)
+    window = _instant(start, zone), _instant(end, zone)
+    if window[0] >= window[1]:
+        misuse(f"--from {start} is not before --to {end}, which is exclusive.")
+    frame = query_usage(
+        root,
+        catalog.meters[meter],
+        *window,
+        bucket,
+        group_by or [],
+        where,
+        zone,
+    )
+    if as_csv:
+        out.file.write(frame.write_csv())
+        return
+    table = Table(*frame.columns)
+    for column in table.columns[-2:]:
+        column.justify = "right"
+    for row in frame.iter_rows(named=True):
+        shown = {**row, "quantity": plain(row["quantity"])}
+        table.add_row(*(str(value) for value in shown.values()))
+    show(table)
+
+
+def _chosen(catalog: Catalog, names: list[str]) -> list[tuple[Source, BillingTotal]]:
+    known = {total.name: (source, total) for source, total in catalog.comparisons}
+    for name in names:
+        if name not in known:
+            misuse(f"there is no comparison `{name}` (known: {', '.join(known)}).")
+    return [known[name] for name in names or known]
+
+
+def _instant(text: str, zone: str) -> datetime:
+    try:
+        clock = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        misuse(f"--zone {zone}: there is no such zone. Write one such as America/New_York.")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        misuse(f"`{text}`: write a date or time such as 2026-01-31T12:00:00Z.")
+    return moment if moment.tzinfo else moment.replace(tzinfo=clock)
