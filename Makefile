@@ -4,6 +4,7 @@ PYTHON ?= python3.11
 UV_VERSION := 0.13.9
 DATA ?= $(or $(SPANNER_DATA),data)
 PORT ?= 3000
+N ?= 10000000
 
 ENV := .venv
 BIN := $(ENV)/bin
@@ -11,7 +12,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui lint format lock browser sample clean
+.PHONY: help backfill ui test test-slow test-ui bench lint format lock browser sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,6 +46,9 @@ test-slow: $(READY) ## only the slow tests
 
 test-ui: $(READY) ## only the tests that drive a browser
 	@$(BIN)/python -m pytest -q -m ui
+
+bench: $(READY) ## measure the merge beside bare engines and peers (N=10000000 events)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks $(N)
 
 lint: $(READY) ## ruff and the type checker
 	@$(BIN)/ruff check .

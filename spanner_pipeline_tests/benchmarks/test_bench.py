@@ -1,0 +1,17 @@
+"""The bench runs, and what it measures is right. Its figures are never asserted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_bench_verifies_what_it_measured() -> None:
+    command = [sys.executable, "-m", "spanner_pipeline_tests.benchmarks", "2000", "--no-peers"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "verified: 2,100 rows, every key once" in done.stderr
+    for step in ("first import", "rows compared", "by digest", "corrected", "late", "moved"):
+        assert step in done.stdout
