@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.errors import TooManyRejectedError
 from spanner_pipeline.lake.ledger import (
@@ -24,7 +24,6 @@ from spanner_pipeline.lake.ledger import (
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.table import EventTable
-from spanner_pipeline.meters import Meter
 from spanner_pipeline.presence import at_work
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
@@ -106,9 +105,7 @@ def import_partition(
                 _refuse_too_many_rejected(source, partition, staged)
         on_stage("validated", done, files)
         imports = [
-            usage
-            if isinstance(usage, UsageImport)
-            else _merge(root, source, partition, files, usage)
+            usage if isinstance(usage, UsageImport) else _merge(root, partition, files, usage)
             for usage in done
         ]
         on_stage("merged", list(imports), files)
@@ -161,11 +158,8 @@ def _percent(share: Decimal) -> str:
     return f"{(share * 100).normalize():f}%"
 
 
-def _merge(
-    root: DataRoot, source: Source, partition: str, files: list[SourceFile], staged: Staged
-) -> UsageImport:
-    usage: Usage = staged.usage
-    meter: Meter = staged.meter
+def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Staged) -> UsageImport:
+    source, usage, meter = staged.source, staged.usage, staged.meter
     what = f"{source.source} {partition} into {meter.name}"
 
     out_of_scope: dict[str, Total] = {}
@@ -199,13 +193,7 @@ def _merge(
         records.append(record)
         return record.said_in_commit()
 
-    merge(
-        root,
-        staged,
-        quarantine_file(root, staged.batch, usage.name, "conflicts"),
-        corrections=source.corrections is not None,
-        describe=describe,
-    )
+    merge(root, staged, quarantine_file(root, staged.batch, usage.name, "conflicts"), describe)
     record = records[-1]
     Ledger(root).add(record)
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)

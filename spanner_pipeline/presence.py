@@ -7,9 +7,9 @@ however it ends.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from spanner_pipeline.root import DataRoot
 
@@ -34,12 +34,15 @@ def alone(root: DataRoot) -> Iterator[bool]:
 
 @contextmanager
 def _lock(root: DataRoot, kind: int) -> Iterator[bool]:
-    path: Path = root.lake / ".in-use"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, kind)
-        except OSError:
-            yield False
-        else:
-            yield True
+    """Lock the root's own folder, so that no file has to be made."""
+    folder = os.open(root.lake.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, kind)
+    except OSError:
+        held = False
+    else:
+        held = True
+    try:
+        yield held
+    finally:
+        os.close(folder)

@@ -90,6 +90,7 @@ class Staged:
         ambiguous_times: Rows whose hour existed twice.
     """
 
+    source: Source
     usage: Usage
     meter: Meter
     batch: str
@@ -128,7 +129,7 @@ def stage(
     Raises:
         SourceFileError: When a file cannot be read as declared.
     """
-    staged = Staged(usage, meter, batch, folder)
+    staged = Staged(source, usage, meter, batch, folder)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)
     for index, events in enumerate(_keyed(source, usage, mapped, folder)):
@@ -170,7 +171,7 @@ def _keyed(
         usage.meter,
         usage.part,
         identity_columns(source),
-        across_subjects=source.identity is not None and source.identity.across_subjects,
+        across_subjects=source.across_subjects,
     )
     with open_duckdb(folder / "spill") as connection:
         connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))

@@ -262,6 +262,11 @@ class Source(Strict):
         return [name for name in dict.fromkeys(self._names) if name != SOURCE_FILE]
 
     @property
+    def across_subjects(self) -> bool:
+        """Whether ids are unique across subjects, so that keys do not hold the subject."""
+        return self.identity is not None and self.identity.across_subjects
+
+    @property
     def reads_file_names(self) -> bool:
         """Whether the same bytes under another name can mean something else."""
         by_pattern = self.corrections is not None and isinstance(self.corrections.order, tuple)

@@ -12,36 +12,33 @@ import polars as pl
 
 from spanner_pipeline.events import ORIGIN, payload_columns
 from spanner_pipeline.lake.sums import literal
-from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.staging import Staged
 from spanner_pipeline.whole import written_whole
 
 KEEP_FIRST = "keep the first"
 HIGHER_REVISION = "the higher revision wins; equal revisions keep the first"
 
 
-def write_conflicts(
-    connection: duckdb.DuckDBPyConnection, meter: Meter, file: Path, *, corrections: bool
-) -> None:
-    """Write the conflicts of an import, if it has any: `settled` rows against what is `kept`."""
-    if not connection.execute("FROM settled WHERE outcome = 'conflicting' LIMIT 1").fetchall():
+def write_conflicts(connection: duckdb.DuckDBPyConnection, staged: Staged, file: Path) -> None:
+    """Write the conflicts of an import, if it has any: rows `refused` against what is `kept`."""
+    if not connection.execute("FROM refused LIMIT 1").fetchall():
         file.unlink(missing_ok=True)  # an attempt that lost its commit may have seen some
         return
-    shown = (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
+    shown = (*payload_columns(staged.meter), "revision", "import_batch", *ORIGIN)
     both = ", ".join(
-        f'kept."{name}" AS "kept_{name}", settled."{name}" AS "refused_{name}"' for name in shown
+        f'kept."{name}" AS "kept_{name}", refused."{name}" AS "refused_{name}"' for name in shown
     )
     differing = ", ".join(
-        f'CASE WHEN settled."{name}" IS DISTINCT FROM kept."{name}" THEN \'{name}\' END'
-        for name in payload_columns(meter)
+        f'CASE WHEN refused."{name}" IS DISTINCT FROM kept."{name}" THEN \'{name}\' END'
+        for name in payload_columns(staged.meter)
     )
-    rule = HIGHER_REVISION if corrections else KEEP_FIRST
+    rule = HIGHER_REVISION if staged.source.corrections is not None else KEEP_FIRST
     conflicts = connection.sql(f"""
-        SELECT settled.idempotency_key, {literal(meter.name)} AS meter,
+        SELECT refused.idempotency_key, {literal(staged.meter.name)} AS meter,
             list_filter([{differing}], lambda field: field IS NOT NULL) AS fields_that_differ,
             {both}, '{rule}' AS rule
-        FROM settled JOIN kept USING (idempotency_key)
-        WHERE outcome = 'conflicting' ORDER BY ALL""")
+        FROM refused JOIN kept USING (idempotency_key) ORDER BY ALL""")
     with written_whole(file) as work:
         conflicts.write_parquet(str(work))
 

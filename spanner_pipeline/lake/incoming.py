@@ -39,6 +39,10 @@ class Incoming:
         """
         self._columns = ", ".join(f'"{name}"' for name in event_columns(staged.meter))
         self._empty = f"SELECT {self._columns}, {DAY} FROM ({empty})"
+        self.source = staged.source
+        name, batch = literal(staged.source.source), literal(staged.batch)
+        self.constants = f"{name} AS source, {batch} AS import_batch"
+        """The columns that are the same for all of its events."""
         self._parts: dict[date, set[str]] = {}
         self._mixed: set[str] = set()
         self.totals: dict[tuple[date, str], Total] = {}

@@ -58,8 +58,6 @@ def merge(
     root: DataRoot,
     staged: Staged,
     conflicts_file: Path,
-    *,
-    corrections: bool,
     describe: Callable[[MergeResult], Mapping[str, str]],
 ) -> MergeResult:
     """Merge staged events into the table of their meter.
@@ -68,7 +66,6 @@ def merge(
         root: The data root.
         staged: The validated events.
         conflicts_file: Where conflicts go, as Parquet; written only if there are any.
-        corrections: Whether the source declares corrections.
         describe: Called with what is about to be committed; raises to stop it. What it returns is
             said in the commit.
 
@@ -80,14 +77,14 @@ def merge(
     def attempt(table: EventTable) -> MergeResult:
         with open_duckdb(staged.folder / "spill") as connection:
             incoming = Incoming(connection, staged, table.empty())
-            settlement = settle(connection, table, incoming, corrections=corrections)
+            settlement = settle(connection, table, incoming)
             _check(staged, settlement)
             builds_on = settlement.builds_on - {staged.batch}
             at = (table.identity, table.version, table.version)
             result = MergeResult(settlement.outcomes, builds_on, None, *at)
             if not settlement.entering:
                 describe(result)
-                write_conflicts(connection, staged.meter, conflicts_file, corrections=corrections)
+                write_conflicts(connection, staged, conflicts_file)
                 return result
             entering = partial(settlement.entering_on, incoming)
             totals = settlement.entering
@@ -99,7 +96,7 @@ def merge(
                     version_after=change.version,
                 )
                 said = describe(result)
-                write_conflicts(connection, staged.meter, conflicts_file, corrections=corrections)
+                write_conflicts(connection, staged, conflicts_file)
                 change.commit(said)
             return result
 

@@ -6,13 +6,14 @@ Belongs here: the outcome of rows. Not here: writing and committing (`merge`).
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
 
 from spanner_pipeline.control import Total
-from spanner_pipeline.events import ORIGIN, payload_columns
+from spanner_pipeline.events import payload_columns
 from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile
@@ -21,6 +22,7 @@ from spanner_pipeline.meters import Meter
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
 ENTERS = "outcome IN ('new', 'corrected')"
+_FEW = 4
 _LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
 
 
@@ -29,8 +31,9 @@ class Settlement:
     """What becomes of a delivery.
 
     Beside it stand, in the same connection: `existing` (the lake's rows under the unsettled keys),
-    `settled` (contested rows with their `outcome`), `kept` (the payload that each of their keys
-    keeps), and `replaced` (the places in the lake of what is corrected).
+    `settled` (contested rows with their `outcome`), `refused` (those in conflict), `kept` (the
+    payload that each of their keys keeps), and `replaced` (the places in the lake of what is
+    corrected).
 
     Attributes:
         present: Rows and quantity that the lake had on their day, by source file.
@@ -70,22 +73,20 @@ class Settlement:
     def entering_on(self, incoming: Incoming, day: date) -> str:
         """SQL that selects the rows that enter the lake on a day."""
         of_day = f"WHERE {DAY} = DATE '{day}'"
-        settled = f"SELECT * EXCLUDE (first, place, outcome) FROM settled {of_day} AND {ENTERS}"
+        settled = f"""SELECT * EXCLUDE (first, place, outcome), {incoming.constants}
+            FROM settled {of_day} AND {ENTERS}"""
         if all(of != day for of, _ in self.fresh):
             return settled
         fresh = f"FROM differing {of_day}" if day in self.compared else incoming.select([day])
         if not self.settled:
             return fresh
         return f"""SELECT * FROM ({fresh})
-            ANTI JOIN (FROM settled {of_day}) USING (idempotency_key) UNION ALL {settled}"""
+            ANTI JOIN (FROM settled {of_day}) USING (idempotency_key)
+            UNION ALL BY NAME {settled}"""
 
 
 def settle(
-    connection: duckdb.DuckDBPyConnection,
-    table: EventTable,
-    incoming: Incoming,
-    *,
-    corrections: bool,
+    connection: duckdb.DuckDBPyConnection, table: EventTable, incoming: Incoming
 ) -> Settlement:
     """Decide what becomes of each row of a delivery.
 
@@ -93,18 +94,23 @@ def settle(
         connection: Where the tables are made.
         table: The lake's events.
         incoming: The delivery.
-        corrections: Whether its source declares corrections.
     """
     decimals, by_file = table.meter.decimals, (DAY, "source_file")
     compared, met = _compare(connection, table, incoming)
     others = incoming.select([day for day in incoming.days if day not in compared])
     connection.execute(f"CREATE TEMP VIEW unsettled AS {others} UNION ALL FROM differing")
+    _number(connection, "delivered_file", {file for _, file in incoming.totals})
+    connection.execute("""
+        CREATE TEMP VIEW delivered AS SELECT * EXCLUDE (source, import_batch)
+        REPLACE (source_file::delivered_file AS source_file) FROM unsettled""")
     unsettled = {key: total for key, total in incoming.totals.items() if key[0] not in compared}
     unsettled |= totals_by(connection, "FROM differing", by_file, decimals)
     _find_existing(connection, table, searched=bool(unsettled))
     _find_repeated(connection)
-    _decide(connection, table.meter, corrections=corrections)
+    found = _batches(connection, "FROM existing")
+    _decide(connection, table.meter, incoming)
     settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
+    # Counted, not what is left when the others are taken away: else no lost outcome would show.
     fresh = """FROM unsettled ANTI JOIN existing USING (idempotency_key)
         ANTI JOIN repeated USING (idempotency_key)"""
     present: dict[str, Total] = defaultdict(Total)
@@ -114,7 +120,7 @@ def settle(
         dict(present),
         totals_by(connection, fresh, by_file, decimals) if settled else unsettled,
         settled,
-        met | _batches(connection, "FROM existing"),
+        met | found,
         compared,
     )
 
@@ -134,7 +140,10 @@ def _compare(
     for file in table.files():
         held[file.day].append(file)
     connection.execute(f"CREATE TEMP TABLE differing AS {incoming.select([])}")
-    same = f"{same_payload(table.meter, 'held', 'delivered')} AND NOT {_HIGHER}"
+    compared_columns = payload_columns(table.meter)
+    if not incoming.source.across_subjects:
+        compared_columns.remove("subject")  # the key says it already
+    same = f"{_same(compared_columns, 'held', 'delivered')} AND NOT {_HIGHER}"
     compared, met = set(), set()
     for day, rows in incoming.days.items():
         files = held.get(day, [])
@@ -173,25 +182,50 @@ def _batches(connection: duckdb.DuckDBPyConnection, events: str) -> set[str]:
 def _find_existing(
     connection: duckdb.DuckDBPyConnection, table: EventTable, *, searched: bool
 ) -> None:
-    """Find what the lake holds under the unsettled keys, on any day.
-
-    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more.
-    """
-    files = table.files() if searched else []
-    hits = connection.execute(f"""
-        SELECT DISTINCT lake_file FROM ({table.select(files=files, named=True)})
-        SEMI JOIN (SELECT hash(idempotency_key) AS h FROM unsettled)
-        ON h = hash(idempotency_key)""").fetchall()
-    names = {name for (name,) in hits}
-    hit = [file for file in files if str(file.location) in names]
-    listing = ", ".join(literal(name) for name in sorted(names)) or "''"
-    # As numbers in a list: the paths would take more memory than the events.
-    connection.execute(f"CREATE TEMP TYPE lake_files AS ENUM ({listing})")
+    """Find what the lake holds under the unsettled keys, on any day."""
+    hit = _files_with_keys(connection, table) if searched else []
+    events = table.select(files=hit, named=True)
+    origins = connection.execute(f"SELECT DISTINCT source_file, import_batch FROM ({events})")
+    files, batches = zip(*origins.fetchall(), strict=True) if hit else ((), ())
+    # As numbers in a list: these texts would take more memory than the events.
+    _number(connection, "lake_file", (file.location for file in hit))
+    _number(connection, "held_source_file", files)
+    _number(connection, "held_import_batch", batches)
     connection.execute(f"""
         CREATE TEMP TABLE existing AS
-        SELECT * EXCLUDE (source) REPLACE (lake_file::lake_files AS lake_file)
-        FROM ({table.select(files=hit, named=True)})
-        SEMI JOIN unsettled USING (idempotency_key)""")
+        SELECT * EXCLUDE (source) REPLACE (
+            lake_file::lake_file AS lake_file, source_file::held_source_file AS source_file,
+            import_batch::held_import_batch AS import_batch)
+        FROM ({events}) SEMI JOIN unsettled USING (idempotency_key)""")
+
+
+def _files_with_keys(connection: duckdb.DuckDBPyConnection, table: EventTable) -> list[LakeFile]:
+    """The files that may hold unsettled keys.
+
+    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more. Where
+    all of a few files have such keys, all are read without being asked.
+    """
+
+    def among(files: list[LakeFile]) -> list[LakeFile]:
+        hits = connection.execute(f"""
+            SELECT DISTINCT lake_file FROM ({table.select(files=files, named=True)})
+            SEMI JOIN (SELECT hash(idempotency_key) AS h FROM unsettled)
+            ON h = hash(idempotency_key)""").fetchall()
+        names = {name for (name,) in hits}
+        return [file for file in files if str(file.location) in names]
+
+    files = table.files()
+    few = files[:: len(files) // _FEW + 1]
+    found = among(few)
+    if len(found) == len(few):
+        return files
+    return found + among([file for file in files if file not in few])
+
+
+def _number(connection: duckdb.DuckDBPyConnection, name: str, texts: Iterable[object]) -> None:
+    """Make a type that keeps some texts as numbers; they sort as before."""
+    listing = ", ".join(literal(text) for text in sorted({str(text) for text in texts})) or "''"
+    connection.execute(f"CREATE TEMP TYPE {name} AS ENUM ({listing})")
 
 
 def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:
@@ -209,14 +243,14 @@ def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:
             PARTITION BY idempotency_key
             ORDER BY revision DESC NULLS LAST, source_file, source_line
         ) AS copy
-        FROM unsettled SEMI JOIN repeated USING (idempotency_key)""")
+        FROM delivered SEMI JOIN repeated USING (idempotency_key)""")
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, *, corrections: bool) -> None:
+def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incoming) -> None:
     """Decide which payload each contested key keeps, and what becomes of each of its rows."""
     outcome = f"""CASE
             WHEN held.idempotency_key IS NULL THEN 'new'
-            WHEN {_HIGHER if corrections else "false"} THEN 'corrected'
+            WHEN {_HIGHER if incoming.source.corrections is not None else "false"} THEN 'corrected'
             WHEN {_says_the_same(meter, "held")} THEN 'present'
             ELSE 'conflicting'
         END"""
@@ -225,26 +259,33 @@ def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, *, corrections:
     connection.execute(f"""
         CREATE TEMP TABLE settled AS
         SELECT delivered.*, true AS first, {place} AS place, {outcome} AS outcome
-        FROM (FROM unsettled ANTI JOIN repeated USING (idempotency_key)) AS delivered
+        FROM (FROM delivered ANTI JOIN repeated USING (idempotency_key)) AS delivered
         JOIN existing AS held USING (idempotency_key)
         UNION ALL
         SELECT delivered.* EXCLUDE (copy), true, {place}, {outcome}
         FROM (FROM copies WHERE copy = 1) AS delivered
-        LEFT JOIN existing AS held USING (idempotency_key)
-        ORDER BY {DAY}""")
+        LEFT JOIN existing AS held USING (idempotency_key)""")
     chosen = ", ".join(
         f'CASE WHEN {ENTERS} THEN first."{name}" ELSE held."{name}" END AS "{name}"'
-        for name in (*payload_columns(meter), "revision", "import_batch", *ORIGIN)
+        for name in (*payload_columns(meter), "revision", "source_line")
+    )
+    texts = ", ".join(
+        f"CASE WHEN {ENTERS} THEN first.{name}::VARCHAR ELSE held.{name}::VARCHAR END AS {name}"
+        for name in ("source_file", "import_batch")
     )
     connection.execute(f"""
-        CREATE TEMP VIEW kept AS SELECT first.idempotency_key, {chosen}
-        FROM (FROM settled WHERE first) AS first
+        CREATE TEMP VIEW kept AS SELECT first.idempotency_key, {chosen}, {texts}
+        FROM (SELECT *, {incoming.constants} FROM settled WHERE first) AS first
         LEFT JOIN existing AS held USING (idempotency_key)""")
     connection.execute(f"""
         INSERT INTO settled
         SELECT delivered.* EXCLUDE (copy), false, NULL,
             CASE WHEN {_says_the_same(meter, "kept")} THEN 'present' ELSE 'conflicting' END
         FROM (FROM copies WHERE copy > 1) AS delivered JOIN kept USING (idempotency_key)""")
+    connection.execute(f"""
+        CREATE TEMP VIEW refused AS
+        SELECT * REPLACE (source_file::VARCHAR AS source_file), {incoming.constants}
+        FROM settled WHERE outcome = 'conflicting'""")
     connection.execute("""
         CREATE TEMP VIEW replaced AS
         SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
@@ -253,11 +294,10 @@ def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, *, corrections:
 def _says_the_same(meter: Meter, other: str) -> str:
     """SQL: whether a delivered row brings nothing beyond another: the same, or something older."""
     older = f"coalesce(delivered.revision < {other}.revision, false)"
-    return f"({same_payload(meter, 'delivered', other)} OR {older})"
+    return f"({_same(payload_columns(meter), 'delivered', other)} OR {older})"
 
 
-def same_payload(meter: Meter, left: str, right: str) -> str:
-    """SQL: whether two rows have the same payload."""
-    columns = payload_columns(meter)
+def _same(columns: Sequence[str], left: str, right: str) -> str:
+    """SQL: whether two rows agree in some columns."""
     equal = (f'{left}."{name}" IS NOT DISTINCT FROM {right}."{name}"' for name in columns)
     return f"({' AND '.join(equal)})"

@@ -91,9 +91,9 @@ def write_without(
         numbers = pl.int_range(offset, offset + frame.height, dtype=pl.Int64, eager=True)
         left_out = numbers.is_in(rows.implode())
         take(frame.filter(left_out), day)
-        staying = frame.filter(~left_out)
-        if not staying.is_empty():
-            yield _written(staying, folder, day)
+        frame = frame.filter(~left_out)  # by the same name, so that memory holds one
+        if not frame.is_empty():
+            yield _written(frame, folder, day)
 
 
 def _written(events: pl.DataFrame, folder: Path, day: date) -> WrittenFile:

@@ -56,7 +56,7 @@ def merging(folder: Path, name: str) -> Callable[[], None]:
     """Merge a staged delivery, with all checks."""
     delivery = Delivery(folder / name)
     batch = f"legacy/{name}/0123456789abcdef"
-    staged = Staged(SOURCE.usage[0], METER, batch, delivery.folder)
+    staged = Staged(SOURCE, SOURCE.usage[0], METER, batch, delivery.folder)
     staged.accepted.update(delivery.totals)
 
     def describe(result: MergeResult) -> dict[str, str]:
@@ -66,7 +66,7 @@ def merging(folder: Path, name: str) -> Callable[[], None]:
 
     def step() -> None:
         conflicts = folder / "conflicts.parquet"
-        merge(root_of(folder), staged, conflicts, corrections=True, describe=describe)
+        merge(root_of(folder), staged, conflicts, describe)
 
     return step
 
