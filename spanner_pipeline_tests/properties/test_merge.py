@@ -1,100 +1,30 @@
-"""Laws 1, 3 and 4: random deliveries against a lake that is a plain dictionary."""
+"""Laws 1, 3 and 4: random deliveries, reverts and deaths against a lake that is a dictionary."""
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from spanner_pipeline.configuration.source import WHOLE
+from spanner_pipeline.lake import change
+from spanner_pipeline.lake.ledger import Ledger, batch_name
+from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
+from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.sources.files import find_files
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, shuffled
+from spanner_pipeline_tests.properties.model import STEP, Delivery, Model, Revert
 
-TIMES = (
-    "2024-01-01T00:00:00Z",
-    "2024-01-01T23:59:59.999999Z",
-    "2024-01-02T00:30:00+01:00",  # the first of January in UTC
-    "2024-01-02T12:00:00Z",
-    "2024-03-31T02:30:00Z",
-    "2025-01-01T00:00:00Z",
-)
-ROW = st.builds(
-    Row,
-    id=st.sampled_from("123456"),
-    quantity=st.sampled_from(["1", "2.5", "0.000000001"]),
-    time=st.sampled_from(TIMES),
-    region=st.sampled_from(["", "eu"]),
-    rev=st.sampled_from(["1", "2", "3", "10"]),
-)
-FRESH = st.lists(ROW, min_size=1, max_size=9)
+OUTCOMES = ("new", "present", "corrected", "conflicting")
 
 
-@dataclass(frozen=True)
-class Step:
-    """One delivery: fresh rows, or the rows of an earlier one in other clothes."""
-
-    rows: tuple[Row, ...] = ()
-    of: int = -1
-    how: str = "fresh"
-    files: int = 1
-
-
-STEP = st.one_of(
-    st.builds(Step, rows=FRESH.map(tuple), files=st.integers(1, 2)),
-    st.builds(
-        Step,
-        of=st.integers(0, 5),
-        how=st.sampled_from(["the same bytes", "shuffled", "gzip", "other line ends", "with more"]),
-        rows=st.lists(ROW, max_size=2).map(tuple),
-    ),
-)
-
-
-@dataclass
-class Model:
-    """The lake as a dictionary from identity to its row."""
-
-    corrections: bool
-    rows: dict[str, Row] = field(default_factory=dict)
-
-    def deliver(self, files: dict[str, list[Row]]) -> tuple[Counter[str], list[tuple[Any, ...]]]:
-        """Merge one delivery; gives how many rows had which outcome, and the conflicts."""
-        outcomes: Counter[str] = Counter()
-        conflicts: list[tuple[Any, ...]] = []
-        delivered = [
-            (name, line, row)
-            for name in sorted(files)
-            for line, row in enumerate(files[name], start=2)
-        ]
-        for identity in {row.id for _, _, row in delivered}:
-            copies = [copy for copy in delivered if copy[2].id == identity]
-            if self.corrections:
-                copies.sort(key=lambda copy: -int(copy[2].rev))
-            best = copies[0][2]
-            if identity not in self.rows:
-                outcomes["new"] += 1
-                self.rows[identity] = best
-                copies = copies[1:]
-            elif self.corrections and int(best.rev) > int(self.rows[identity].rev):
-                outcomes["corrected"] += 1
-                self.rows[identity] = best
-                copies = copies[1:]
-            kept = self.rows[identity]
-            for name, line, row in copies:
-                stale = self.corrections and int(row.rev) < int(kept.rev)
-                if stale or row.payload == kept.payload:
-                    outcomes["present"] += 1
-                else:
-                    outcomes["conflicting"] += 1
-                    conflicts.append((f"legacy/{name}", line, kept.payload, row.payload))
-        return outcomes, conflicts
-
-
-def _files(step: Step, earlier: list[dict[str, list[Row]]]) -> tuple[dict[str, list[Row]], str]:
+def _files(step: Delivery, earlier: list[dict[str, list[Row]]]) -> tuple[dict[str, list[Row]], str]:
     if step.how == "fresh" or not earlier:
         rows = list(step.rows) or [Row()]
         return {f"{n}.csv": rows[n :: step.files] for n in range(min(step.files, len(rows)))}, "\n"
@@ -128,36 +58,127 @@ def _conflicts_of(lake: TinyRoot, batch: str) -> list[tuple[Any, ...]]:
     ]
 
 
+class Died(BaseException):
+    """The process ended here; nothing that follows was done, cleaning up neither."""
+
+
+@contextmanager
+def dying(death: str | None) -> Iterator[None]:
+    """Die in what is done, once, at this moment, if it comes to that."""
+
+    def deadly(step: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
+        def die(*arguments: Any, **named: Any) -> Any:
+            if after:
+                step(*arguments, **named)
+            raise Died
+
+        return die
+
+    moments: dict[str | None, list[tuple[Any, str]]] = {
+        None: [],
+        "before writing": [(change, "write_day")],
+        "before the commit": [(EventTable, "commit")],
+        "after the commit": [(EventTable, "commit")],
+        "before the ledger": [(Ledger, "add"), (Ledger, "add_revert")],
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        if death is not None:
+            patched.setattr(change, "_delete_unless_committed", lambda change: None)
+        for owner, name in moments[death]:
+            step = deadly(getattr(owner, name), after=death == "after the commit")
+            patched.setattr(owner, name, step)
+        yield
+
+
+def deliver(
+    lake: TinyRoot, model: Model, step: Delivery, earlier: list[dict[str, list[Row]]]
+) -> str:
+    """One import, and again after it died, against the model; gives its batch."""
+    files, end = _files(step, earlier)
+    earlier.append(files)
+    version, stored = lake.version, lake.lake_files()
+    lake.place({name: csv_bytes(rows, end=end) for name, rows in files.items()})
+    source = lake.catalog.sources["legacy"]
+    batch = batch_name(source, WHOLE, find_files(lake.root, source, WHOLE))
+    known, before = model.knows(batch), model.rows
+    outcomes, conflicts = model.deliver(batch, files) if not known else ({}, [])
+    entering = sum(outcomes.get(name, 0) for name in ("new", "corrected"))
+    died = False
+    try:
+        with dying(step.death):
+            done = lake.run()
+    except Died:
+        died = True
+        committed = step.death in ("after the commit", "before the ledger") and bool(entering)
+        event(f"an import died {step.death}")
+        expected = model.rows if committed else before
+        assert lake.payloads() == {key: row.payload for key, row in expected.items()}
+        done = lake.run()
+        assert done.unchanged == committed
+    else:
+        assert done.unchanged == known
+    balance(done)
+    assert lake.payloads() == {key: row.payload for key, row in model.rows.items()}
+    if not known:
+        found = {name: getattr(done.record.totals, name).rows for name in OUTCOMES}
+        assert found == {name: outcomes.get(name, 0) for name in OUTCOMES}
+        assert sorted(_conflicts_of(lake, batch), key=repr) == sorted(conflicts, key=repr)
+    if not entering:
+        assert lake.version == version
+    elif not died:
+        assert lake.version == (1 if version is None else version + 1)
+    if not entering and not died:
+        assert lake.lake_files() == stored
+    assert lake.run().unchanged
+    return batch
+
+
+def take_out(lake: TinyRoot, model: Model, step: Revert, batches: list[str]) -> None:
+    """One revert, and again after it died, against the model."""
+    batch = batches[step.of % len(batches)]
+    version, before = lake.version, model.rows
+    if not model.stands(batch):
+        event("a revert of what does not stand")
+        with pytest.raises(UnknownBatchError):
+            revert(lake.root, lake.catalog, batch, force=step.force)
+    elif model.built_upon(batch) and not step.force:
+        event("a revert refused")
+        with pytest.raises(RevertRefusedError):
+            revert(lake.root, lake.catalog, batch)
+    else:
+        event(f"a revert {'forced' if model.built_upon(batch) else 'done'}")
+        changes = any(stack[-1][1] == batch for stack in model.versions.values())
+        model.revert(batch)
+        try:
+            with dying(step.death):
+                revert(lake.root, lake.catalog, batch, force=step.force)
+        except Died:
+            event(f"a revert died {step.death}")
+            committed = changes and step.death in ("after the commit", "before the ledger")
+            expected = model.rows if committed else before
+            assert lake.payloads() == {key: row.payload for key, row in expected.items()}
+            try:
+                revert(lake.root, lake.catalog, batch, force=step.force)
+            except UnknownBatchError:
+                assert committed
+        assert _conflicts_of(lake, batch) == []
+    if model.rows == before:
+        assert lake.version == version or step.death
+    assert lake.payloads() == {key: row.payload for key, row in model.rows.items()}
+
+
 @pytest.mark.parametrize("corrections", [False, True], ids=["keep the first", "corrections"])
-@given(steps=st.lists(STEP, min_size=2, max_size=5))
+@given(steps=st.lists(STEP, min_size=2, max_size=6))
 @settings(max_examples=25, deadline=None)
-def test_after_any_deliveries_the_lake_is_what_a_dictionary_would_be(
-    corrections: bool, steps: list[Step]
+def test_after_anything_the_lake_is_what_a_dictionary_would_be(
+    corrections: bool, steps: list[Delivery | Revert]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake, model = TinyRoot(Path(folder), corrections=corrections), Model(corrections)
         earlier: list[dict[str, list[Row]]] = []
+        batches: list[str] = []
         for step in steps:
-            files, end = _files(step, earlier)
-            earlier.append(files)
-            version, stored = lake.version, lake.lake_files()
-            lake.place({name: csv_bytes(rows, end=end) for name, rows in files.items()})
-            done = lake.run()
-
-            outcomes, conflicts = model.deliver(files)
-            balance(done)
-            assert lake.payloads() == {key: row.payload for key, row in model.rows.items()}
-            if done.unchanged:
-                assert outcomes["new"] == outcomes["corrected"] == 0
-            else:
-                names = ("new", "present", "corrected", "conflicting")
-                found = {name: getattr(done.totals, name).rows for name in names}
-                assert found == {name: outcomes[name] for name in names}
-                assert sorted(_conflicts_of(lake, done.record.batch), key=repr) == sorted(
-                    conflicts, key=repr
-                )
-            if outcomes["new"] == outcomes["corrected"] == 0:
-                assert (lake.version, lake.lake_files()) == (version, stored)
-            else:
-                assert lake.version == (1 if version is None else version + 1)
-            assert lake.run().unchanged
+            if isinstance(step, Delivery):
+                batches.append(deliver(lake, model, step, earlier))
+            elif batches:
+                take_out(lake, model, step, batches)
