@@ -1,4 +1,4 @@
-"""Two real processes that import at the same moment, again and again."""
+"""Two real processes that change one lake at the same moment, again and again."""
 
 from __future__ import annotations
 
@@ -9,43 +9,102 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.importing import UsageImport, import_partition
 from spanner_pipeline.lake import change
+from spanner_pipeline.lake.ledger import RevertRecord
+from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import DataRoot, load_catalog
 
 _PATIENCE = 60
 
+Done = TypeVar("Done")
+DoneToo = TypeVar("DoneToo")
+Done_co = TypeVar("Done_co", covariant=True)
+
+
+class Job(Protocol[Done_co]):
+    """What one of the processes does."""
+
+    def do(self) -> Done_co:
+        """Do it, under what its own data root declares."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """Import a partition.
+
+    Attributes:
+        root: The data root. One with a `state` declares its own meters and sources for the lake of
+            another.
+        partition: The partition.
+    """
+
+    root: DataRoot
+    partition: str = WHOLE
+
+    def do(self) -> UsageImport:
+        """Import it."""
+        catalog = load_catalog(self.root)
+        (done,) = import_partition(self.root, catalog, catalog.sources["legacy"], self.partition)
+        return done
+
+
+@dataclass(frozen=True)
+class Revert:
+    """Revert a batch; that it is unknown or built upon is an answer, too."""
+
+    root: DataRoot
+    batch: str
+
+    def do(self) -> RevertRecord | UnknownBatchError | RevertRefusedError:
+        """Revert it."""
+        try:
+            (done,) = revert(self.root, load_catalog(self.root), self.batch)
+        except (UnknownBatchError, RevertRefusedError) as refusal:
+            return refusal
+        return done
+
 
 @dataclass
 class Pair:
-    """Two waiting processes."""
+    """Two waiting processes, and where they meet."""
 
     ends: list[Connection]
+    barrier: Barrier
 
-    def import_at_once(
-        self, root: Path, partitions: tuple[str, str] = ("whole", "whole"), *, stale: bool = True
-    ) -> list[UsageImport]:
-        """Import two partitions at the same moment.
+    def at_once(
+        self, first: Job[Done], second: Job[DoneToo], *, stale: bool
+    ) -> tuple[Done, DoneToo]:
+        """Do two jobs at the same moment.
 
         Args:
-            root: The data root.
-            partitions: What each process imports.
+            first: What one process does.
+            second: What the other does.
             stale: Let neither go on before both have opened the same version of the table, so that
                 one of them must lose; else they only start together.
         """
-        for end, partition in zip(self.ends, partitions, strict=True):
-            end.send((root, partition, stale))
+        self.barrier.reset()
+        for end, job in zip(self.ends, (first, second), strict=True):
+            end.send((job, stale))
         answers: list[Any] = []
         for end in self.ends:
             assert end.poll(_PATIENCE), "a process died or hangs"
             answers.append(end.recv())
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return answers
+        for failed, answer in answers:
+            if failed:
+                raise RuntimeError(answer)
+        return answers[0][1], answers[1][1]
+
+    def import_at_once(
+        self, root: Path, partitions: tuple[str, str] = (WHOLE, WHOLE), *, stale: bool
+    ) -> list[UsageImport]:
+        """Import two partitions of one data root at the same moment."""
+        one, other = (Import(DataRoot(root), partition) for partition in partitions)
+        return [*self.at_once(one, other, stale=stale)]
 
 
 @contextmanager
@@ -62,7 +121,7 @@ def pair_of_processes() -> Iterator[Pair]:
         ends.append(ours)
         processes.append(process)
     try:
-        yield Pair(ends)
+        yield Pair(ends, barrier)
     finally:
         for end in ends:
             end.close()
@@ -73,22 +132,21 @@ def pair_of_processes() -> Iterator[Pair]:
 
 def _serve(end: Connection, barrier: Barrier) -> None:
     meeting = _Meeting(barrier)
-    change.EventTable = meeting.open  # type: ignore[assignment,misc]
+    vars(change)["EventTable"] = meeting.open
     while True:
         try:
-            path, partition, stale = end.recv()
+            job, stale = end.recv()
         except EOFError:
             return
-        root = DataRoot(path)
-        catalog = load_catalog(root)
         meeting.awaited = stale
-        barrier.wait(_PATIENCE)
         try:
-            (done,) = import_partition(root, catalog, catalog.sources["legacy"], partition)
-            end.send(done)
+            barrier.wait(_PATIENCE)
+            answer = False, job.do()
         except Exception as error:
+            answer = True, f"{type(error).__name__}: {error}"
+        if meeting.awaited:  # it will not come any more
             barrier.abort()
-            end.send(RuntimeError(f"{type(error).__name__}: {error}"))
+        end.send(answer)
 
 
 class _Meeting:
@@ -97,7 +155,7 @@ class _Meeting:
         self._barrier = barrier
 
     def open(self, *arguments: Any) -> EventTable:
-        """Open a table as ever; the first time in an import, wait until the other has, too."""
+        """Open a table as ever; the first time in a job, wait until the other has, too."""
         table = EventTable(*arguments)
         if self.awaited:
             self.awaited = False

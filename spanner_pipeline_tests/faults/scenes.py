@@ -10,6 +10,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, exact_total
 
 OLD = [
@@ -140,10 +141,6 @@ def _is_work_file(path: Path) -> bool:
 
 def maintenance_tidies(lake: TinyRoot) -> None:
     """Check that `maintain` deletes what nothing names, and changes no event."""
-    try:
-        from spanner_pipeline.lake.maintenance import maintain
-    except ModuleNotFoundError:
-        return
     before = lake.events().sort("idempotency_key")
     maintain(lake.root, lake.catalog, timedelta(0))
     assert leftovers(lake) == set()

@@ -1,14 +1,152 @@
-"""The lake as lists and dictionaries, and what may happen to it."""
+"""The lake as a dictionary and a list, and the random steps that both are put through.
+
+Nothing here knows the package: what the model says follows from the laws alone.
+"""
 
 from __future__ import annotations
 
+import gzip
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypothesis import strategies as st
 
-from spanner_pipeline_tests.lake.building import Row
+from spanner_pipeline_tests.lake.building import Row, csv_bytes, shuffled
+
+Files = dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A row that the lake took, and from where."""
+
+    row: Row
+    batch: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A delivery that was read: how many rows had which outcome, and whose rows it met."""
+
+    batch: str
+    outcomes: Counter[str] = field(default_factory=Counter)
+    conflicts: list[tuple[Any, ...]] = field(default_factory=list)
+    met: set[str] = field(default_factory=set)
+
+    @property
+    def enters(self) -> bool:
+        """Whether it changed the lake."""
+        return bool(self.outcomes["new"] + self.outcomes["corrected"])
+
+
+@dataclass(frozen=True)
+class Reverted:
+    """A batch that was taken out: how many rows went, and under how many keys others came back."""
+
+    batch: str
+    removed: int
+    restored: int
+
+
+@dataclass
+class Model:
+    """The lake.
+
+    Attributes:
+        corrections: Whether a higher revision replaces.
+        rows: What was taken under each identity and not reverted since, oldest first; the last is
+            what stands in the lake.
+        log: What was done, oldest first.
+    """
+
+    corrections: bool
+    rows: dict[str, list[Held]] = field(default_factory=dict)
+    log: list[Imported | Reverted] = field(default_factory=list)
+
+    def deliver(self, batch: str, files: Files) -> Imported:
+        """Merge one delivery."""
+        done = Imported(batch)
+        delivered = [
+            Held(row, batch, f"legacy/{name}", line)
+            for name in sorted(files)
+            for line, row in enumerate(files[name], start=2)
+        ]
+        for identity in {copy.row.id for copy in delivered}:
+            copies = [copy for copy in delivered if copy.row.id == identity]
+            if self.corrections:
+                copies.sort(key=lambda copy: -int(copy.row.rev))
+            stood = self.rows.setdefault(identity, [])
+            done.met.update({held.batch for held in stood[-1:]} - {batch})
+            if not stood:
+                done.outcomes["new"] += 1
+                stood.append(copies.pop(0))
+            elif self.corrections and int(copies[0].row.rev) > int(stood[-1].row.rev):
+                done.outcomes["corrected"] += 1
+                stood.append(copies.pop(0))
+            kept = stood[-1].row
+            for copy in copies:
+                stale = self.corrections and int(copy.row.rev) < int(kept.rev)
+                if stale or copy.row.payload == kept.payload:
+                    done.outcomes["present"] += 1
+                else:
+                    done.outcomes["conflicting"] += 1
+                    conflict = (batch, copy.file, copy.line, kept.payload, copy.row.payload)
+                    done.conflicts.append(conflict)
+        self.log.append(done)
+        return done
+
+    def revert(self, batch: str) -> Reverted:
+        """Take a batch out."""
+        went = [identity for identity, stood in self.rows.items() if stood[-1].batch == batch]
+        left = {
+            identity: [held for held in stood if held.batch != batch]
+            for identity, stood in self.rows.items()
+        }
+        self.rows = {identity: stood for identity, stood in left.items() if stood}
+        done = Reverted(batch, len(went), len(self.rows.keys() & set(went)))
+        self.log.append(done)
+        return done
+
+    def latest(self, batch: str) -> Imported:
+        """The latest import of a batch."""
+        return [e for e in self.log if isinstance(e, Imported) and e.batch == batch][-1]
+
+    def known(self, batch: str) -> bool:
+        """Whether a delivery need not be read: it was, and nothing that it saw was reverted."""
+        known = False
+        for done, reverted in self._imports():
+            if done.batch == batch:
+                known = reverted.isdisjoint({batch, *done.met})
+        return known
+
+    def standing(self) -> list[str]:
+        """The batches that were not reverted since they were imported, oldest first."""
+        batches = [done.batch for done, reverted in self._imports() if done.batch not in reverted]
+        return [batch for n, batch in enumerate(batches, start=1) if batch not in batches[n:]]
+
+    def built_upon(self, batch: str) -> bool:
+        """Whether an import that still stands met rows of a batch."""
+        return any(
+            batch in done.met - reverted
+            for done, reverted in self._imports()
+            if done.batch not in reverted
+        )
+
+    def conflicts(self) -> list[tuple[Any, ...]]:
+        """The conflicts in quarantine."""
+        latest = (self.latest(batch) for batch in self.standing())
+        return [conflict for done in latest for conflict in done.conflicts]
+
+    def _imports(self) -> Iterator[tuple[Imported, set[str]]]:
+        """All imports, each with the batches that were reverted since."""
+        for n, done in enumerate(self.log):
+            if isinstance(done, Imported):
+                yield done, {e.batch for e in self.log[n:] if isinstance(e, Reverted)}
+
 
 TIMES = (
     "2024-01-01T00:00:00Z",
@@ -18,6 +156,86 @@ TIMES = (
     "2024-03-31T02:30:00Z",
     "2025-01-01T00:00:00Z",
 )
+UNCOMMITTED = (
+    "after stage",
+    "after write_rejected",
+    "before EventTable.prepare",
+    "after EventTable.prepare",
+    "before write_day",
+    "after write_day",
+    "after write_without",
+    "after Replaced.take",
+    "after write_conflicts",
+    "before create_write_transaction",
+)
+COMMITTED = (
+    "after create_write_transaction",
+    "before Ledger.add",
+    "before Ledger.add_revert",
+)
+WRITTEN_DOWN = (
+    "after Ledger.add",
+    "after Ledger.add_revert",
+    "before quarantine_file",
+    "after quarantine_file",
+)
+
+
+@dataclass(frozen=True)
+class Import:
+    """One delivery: fresh rows, or the rows of an earlier one in other clothes.
+
+    It dies at some moments, as far as it gets there, each time it is run, before it may end.
+    """
+
+    rows: tuple[Row, ...] = (Row(),)
+    of: int = 0
+    how: str = "fresh"
+    files: int = 1
+    deaths: tuple[str, ...] = ()
+
+    def delivery(self, earlier: list[Delivery]) -> Delivery:
+        """What is delivered."""
+        if self.how == "fresh" or not earlier:
+            number = min(self.files, len(self.rows))
+            return Delivery({f"{n}.csv": list(self.rows[n::number]) for n in range(number)})
+        before = earlier[-1 - self.of % len(earlier)]
+        rows = [row for name in sorted(before.files) for row in before.files[name]]
+        return {
+            "the same bytes": before,
+            "shuffled": Delivery({"shuffled.csv": shuffled(rows)}),
+            "gzip": Delivery({"packed.csv": rows}, packed=True),
+            "other line ends": Delivery({"windows.csv": rows}, end="\r\n"),
+            "with more": Delivery({"more.csv": [*rows, *self.rows]}),
+        }[self.how]
+
+
+@dataclass(frozen=True)
+class Revert:
+    """One batch that stands is taken out, counted from the newest; then it may be run again."""
+
+    of: int = 0
+    force: bool = False
+    again: bool = False
+    deaths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """Files with the rows that they hold."""
+
+    files: Files
+    end: str = "\n"
+    packed: bool = False
+
+    def contents(self) -> dict[str, bytes]:
+        """The files as they are placed."""
+        texts = {name: csv_bytes(rows, end=self.end) for name, rows in self.files.items()}
+        if self.packed:
+            return {name: gzip.compress(text, mtime=0) for name, text in texts.items()}
+        return texts
+
+
 ROW = st.builds(
     Row,
     id=st.sampled_from("123456"),
@@ -26,128 +244,18 @@ ROW = st.builds(
     region=st.sampled_from(["", "eu"]),
     rev=st.sampled_from(["1", "2", "3", "10"]),
 )
-
-DEATHS = ("before writing", "before the commit", "after the commit", "before the ledger")
-DEATH = st.one_of(st.none(), st.sampled_from(DEATHS))
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """Fresh rows, or the rows of an earlier delivery in other clothes."""
-
-    rows: tuple[Row, ...] = ()
-    of: int = -1
-    how: str = "fresh"
-    files: int = 1
-    death: str | None = None
-
-
-@dataclass(frozen=True)
-class Revert:
-    """An earlier import is taken out."""
-
-    of: int
-    force: bool
-    death: str | None = None
-
-
-CLOTHES = ["the same bytes", "shuffled", "gzip", "other line ends", "with more"]
-FRESH = st.builds(
-    Delivery,
-    rows=st.lists(ROW, min_size=1, max_size=9).map(tuple),
-    files=st.integers(1, 2),
-    death=DEATH,
+ROWS = st.lists(ROW, min_size=1, max_size=9).map(tuple)
+DEATHS = st.just(()) | st.lists(
+    st.sampled_from(UNCOMMITTED) | st.sampled_from([*COMMITTED, *WRITTEN_DOWN]),
+    min_size=1,
+    max_size=2,
+).map(tuple)
+HOW = st.sampled_from(["the same bytes", "shuffled", "gzip", "other line ends", "with more"])
+FRESH = st.builds(Import, rows=ROWS, files=st.integers(1, 2), deaths=DEATHS)
+EARLIER = st.builds(Import, rows=ROWS, of=st.integers(0, 4), how=HOW, deaths=DEATHS)
+REVERT = st.builds(
+    Revert, of=st.integers(0, 3), force=st.booleans(), again=st.booleans(), deaths=DEATHS
 )
-AGAIN = st.builds(
-    Delivery,
-    of=st.integers(0, 5),
-    how=st.sampled_from(CLOTHES),
-    rows=st.lists(ROW, max_size=2).map(tuple),
-    death=DEATH,
+STEPS = st.tuples(FRESH, st.lists(FRESH | EARLIER | REVERT, min_size=1, max_size=5)).map(
+    lambda steps: [steps[0], *steps[1]]
 )
-REVERT = st.builds(Revert, of=st.integers(0, 5), force=st.booleans(), death=DEATH)
-STEP = st.one_of(FRESH, FRESH, AGAIN, REVERT, REVERT)
-
-
-@dataclass
-class Import:
-    """One import that was made."""
-
-    batch: str
-    met: set[str]
-    known: bool = True
-    stands: bool = True
-
-
-@dataclass
-class Model:
-    """For each identity the rows that it had, the newest last, each with its import batch."""
-
-    corrections: bool
-    versions: dict[str, list[tuple[Row, str]]] = field(default_factory=dict)
-    imports: list[Import] = field(default_factory=list)
-
-    @property
-    def rows(self) -> dict[str, Row]:
-        """What the lake holds."""
-        return {identity: stack[-1][0] for identity, stack in self.versions.items()}
-
-    def knows(self, batch: str) -> bool:
-        """Whether this delivery was imported, and all that it met is still there."""
-        return any(done.known for done in self.imports if done.batch == batch)
-
-    def deliver(
-        self, batch: str, files: dict[str, list[Row]]
-    ) -> tuple[Counter[str], list[tuple[Any, ...]]]:
-        """Merge one delivery; gives how many rows had which outcome, and the conflicts."""
-        outcomes: Counter[str] = Counter()
-        conflicts: list[tuple[Any, ...]] = []
-        delivered = [
-            (name, line, row)
-            for name in sorted(files)
-            for line, row in enumerate(files[name], start=2)
-        ]
-        identities = {row.id for _, _, row in delivered}
-        met = {self.versions[id][-1][1] for id in identities & self.versions.keys()} - {batch}
-        for identity in identities:
-            copies = [copy for copy in delivered if copy[2].id == identity]
-            if self.corrections:
-                copies.sort(key=lambda copy: -int(copy[2].rev))
-            best, held = copies[0][2], self.rows.get(identity)
-            if held is None or (self.corrections and int(best.rev) > int(held.rev)):
-                outcomes["corrected" if held else "new"] += 1
-                self.versions.setdefault(identity, []).append((best, batch))
-                copies = copies[1:]
-            kept = self.rows[identity]
-            for name, line, row in copies:
-                stale = self.corrections and int(row.rev) < int(kept.rev)
-                if stale or row.payload == kept.payload:
-                    outcomes["present"] += 1
-                else:
-                    outcomes["conflicting"] += 1
-                    conflicts.append((f"legacy/{name}", line, kept.payload, row.payload))
-        self.imports.append(Import(batch, met))
-        return outcomes, conflicts
-
-    def stands(self, batch: str) -> bool:
-        """Whether an import of this batch was not reverted."""
-        return any(done.stands for done in self.imports if done.batch == batch)
-
-    def built_upon(self, batch: str) -> bool:
-        """Whether an import that stands met rows of this batch, which stood since."""
-        return any(done.stands and batch in done.met for done in self.imports)
-
-    def revert(self, batch: str) -> None:
-        """Forget every row of a batch; what it replaced shows again."""
-        for identity, stack in list(self.versions.items()):
-            left = [version for version in stack if version[1] != batch]
-            if left:
-                self.versions[identity] = left
-            else:
-                del self.versions[identity]
-        for done in self.imports:
-            if done.batch == batch:
-                done.stands = False
-            if batch == done.batch or batch in done.met:
-                done.known = False
-            done.met.discard(batch)

@@ -1,184 +1,208 @@
-"""Laws 1, 3 and 4: random deliveries, reverts and deaths against a lake that is a dictionary."""
+"""Laws 1, 3 and 4: random imports, reverts and deaths against a lake that is a plain dictionary."""
 
 from __future__ import annotations
 
+import copy
+import functools
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import event, given, settings
-from hypothesis import strategies as st
 
+from spanner_pipeline import staging
 from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.lake import change
-from spanner_pipeline.lake.ledger import Ledger, batch_name
+from spanner_pipeline.lake.ledger import Ledger, RevertRecord, batch_name
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
-from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.sources.files import find_files
-from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, shuffled
-from spanner_pipeline_tests.properties.model import STEP, Delivery, Model, Revert
+from spanner_pipeline_tests.faults import victim
+from spanner_pipeline_tests.lake.building import TinyRoot, balance
+from spanner_pipeline_tests.properties.model import (
+    COMMITTED,
+    STEPS,
+    WRITTEN_DOWN,
+    Delivery,
+    Import,
+    Model,
+    Revert,
+)
 
-OUTCOMES = ("new", "present", "corrected", "conflicting")
-
-
-def _files(step: Delivery, earlier: list[dict[str, list[Row]]]) -> tuple[dict[str, list[Row]], str]:
-    if step.how == "fresh" or not earlier:
-        rows = list(step.rows) or [Row()]
-        return {f"{n}.csv": rows[n :: step.files] for n in range(min(step.files, len(rows)))}, "\n"
-    before = earlier[step.of % len(earlier)]
-    rows = [row for name in sorted(before) for row in before[name]]
-    if step.how == "shuffled":
-        return {"shuffled.csv": shuffled(rows)}, "\n"
-    if step.how == "gzip":
-        return {"packed.csv.gz": rows}, "\n"
-    if step.how == "other line ends":
-        return {"windows.csv": rows}, "\r\n"
-    if step.how == "with more":
-        return {"more.csv": [*rows, *step.rows]}, "\n"
-    return before, "\n"
+Result = TypeVar("Result")
+PAYLOAD = ("subject", "timestamp", "quantity", "dim_region")
+ORIGIN = ("import_batch", "source_file", "source_line", "revision")
 
 
-def _conflicts_of(lake: TinyRoot, batch: str) -> list[tuple[Any, ...]]:
-    def payload(row: dict[str, Any], which: str) -> tuple[Any, ...]:
-        columns = ("subject", "timestamp", "quantity", "dim_region")
-        return tuple(row[f"{which}_{column}"] for column in columns)
-
-    return [
-        (
-            row["refused_source_file"],
-            row["refused_source_line"],
-            payload(row, "kept"),
-            payload(row, "refused"),
-        )
-        for row in lake.conflicts()
-        if row["refused_import_batch"] == batch
-    ]
-
-
-class Died(BaseException):
-    """The process ended here; nothing that follows was done, cleaning up neither."""
+class Death(BaseException):
+    """The process is dead: nothing of it runs any more."""
 
 
 @contextmanager
-def dying(death: str | None) -> Iterator[None]:
-    """Die in what is done, once, at this moment, if it comes to that."""
+def _dying(moment: str) -> Iterator[None]:
+    """Die before or after a step, in this process; what would clean up is dead too."""
+    when, name = moment.split(" ")
+    owner, attribute = victim.STEPS[name]
+    step: Callable[..., Any] = getattr(owner, attribute)
 
-    def deadly(step: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
-        def die(*arguments: Any, **named: Any) -> Any:
-            if after:
-                step(*arguments, **named)
-            raise Died
+    @functools.wraps(step)
+    def deadly(*arguments: Any, **named: Any) -> Any:
+        if when == "before":
+            raise Death
+        done = step(*arguments, **named)
+        if inspect.isgenerator(done):
+            list(done)
+        raise Death
 
-        return die
-
-    moments: dict[str | None, list[tuple[Any, str]]] = {
-        None: [],
-        "before writing": [(change, "write_day")],
-        "before the commit": [(EventTable, "commit")],
-        "after the commit": [(EventTable, "commit")],
-        "before the ledger": [(Ledger, "add"), (Ledger, "add_revert")],
-    }
-    with pytest.MonkeyPatch.context() as patched:
-        if death is not None:
-            patched.setattr(change, "_delete_unless_committed", lambda change: None)
-        for owner, name in moments[death]:
-            step = deadly(getattr(owner, name), after=death == "after the commit")
-            patched.setattr(owner, name, step)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, attribute, deadly)
+        patch.setattr(change, "_delete_unless_committed", lambda change: None)
+        patch.setattr(staging.WorkFolder, "__exit__", lambda *arguments: None)
         yield
 
 
-def deliver(
-    lake: TinyRoot, model: Model, step: Delivery, earlier: list[dict[str, list[Row]]]
-) -> str:
-    """One import, and again after it died, against the model; gives its batch."""
-    files, end = _files(step, earlier)
-    earlier.append(files)
-    version, stored = lake.version, lake.lake_files()
-    lake.place({name: csv_bytes(rows, end=end) for name, rows in files.items()})
-    source = lake.catalog.sources["legacy"]
-    batch = batch_name(source, WHOLE, find_files(lake.root, source, WHOLE))
-    known, before = model.knows(batch), model.rows
-    outcomes, conflicts = model.deliver(batch, files) if not known else ({}, [])
-    entering = sum(outcomes.get(name, 0) for name in ("new", "corrected"))
-    died = False
-    try:
-        with dying(step.death):
-            done = lake.run()
-    except Died:
-        died = True
-        committed = step.death in ("after the commit", "before the ledger") and bool(entering)
-        event(f"an import died {step.death}")
-        expected = model.rows if committed else before
-        assert lake.payloads() == {key: row.payload for key, row in expected.items()}
-        done = lake.run()
-        assert done.unchanged == committed
-    else:
-        assert done.unchanged == known
-    balance(done)
-    assert lake.payloads() == {key: row.payload for key, row in model.rows.items()}
-    if not known:
-        found = {name: getattr(done.record.totals, name).rows for name in OUTCOMES}
-        assert found == {name: outcomes.get(name, 0) for name in OUTCOMES}
-        assert sorted(_conflicts_of(lake, batch), key=repr) == sorted(conflicts, key=repr)
-    if not entering:
-        assert lake.version == version
-    elif not died:
-        assert lake.version == (1 if version is None else version + 1)
-    if not entering and not died:
-        assert lake.lake_files() == stored
-    assert lake.run().unchanged
-    return batch
+@dataclass
+class Trial:
+    """A lake and its model, put through the same steps."""
 
+    lake: TinyRoot
+    model: Model
+    delivered: dict[str, Delivery] = field(default_factory=dict)
 
-def take_out(lake: TinyRoot, model: Model, step: Revert, batches: list[str]) -> None:
-    """One revert, and again after it died, against the model."""
-    batch = batches[step.of % len(batches)]
-    version, before = lake.version, model.rows
-    if not model.stands(batch):
-        event("a revert of what does not stand")
-        with pytest.raises(UnknownBatchError):
-            revert(lake.root, lake.catalog, batch, force=step.force)
-    elif model.built_upon(batch) and not step.force:
-        event("a revert refused")
-        with pytest.raises(RevertRefusedError):
-            revert(lake.root, lake.catalog, batch)
-    else:
-        event(f"a revert {'forced' if model.built_upon(batch) else 'done'}")
-        changes = any(stack[-1][1] == batch for stack in model.versions.values())
-        model.revert(batch)
-        try:
-            with dying(step.death):
-                revert(lake.root, lake.catalog, batch, force=step.force)
-        except Died:
-            event(f"a revert died {step.death}")
-            committed = changes and step.death in ("after the commit", "before the ledger")
-            expected = model.rows if committed else before
-            assert lake.payloads() == {key: row.payload for key, row in expected.items()}
+    def take(self, step: Import | Revert) -> None:
+        """Do one step with both, and compare them."""
+        if isinstance(step, Import):
+            delivery = step.delivery(list(self.delivered.values()))
+            self.deliver(delivery, step.deaths)
+        elif standing := self.model.standing():
+            self.take_out(standing[-1 - step.of % len(standing)], step)
+
+    def deliver(self, delivery: Delivery, deaths: tuple[str, ...] = ()) -> None:
+        """Import a delivery."""
+        lake = self.lake
+        lake.place(delivery.contents())
+        source = lake.catalog.sources["legacy"]
+        batch = batch_name(source, WHOLE, find_files(lake.root, source, WHOLE))
+        self.delivered[batch] = delivery
+
+        after, known = copy.deepcopy(self.model), self.model.known(batch)
+        expected = after.deliver(batch, delivery.files)
+        if known:
+            assert not expected.enters, "what is not read again must bring nothing"
+            after = self.model
+        done, committed = self._survive(deaths, lake.run, after, writes=expected.enters)
+        assert done.unchanged == (known or committed)
+        balance(done)
+        expected = after.latest(batch)
+        totals = done.record.totals
+        for outcome in ("new", "present", "corrected", "conflicting"):
+            assert getattr(totals, outcome).rows == expected.outcomes[outcome], outcome
+        assert set(done.record.builds_on) == expected.met
+        self._compare(after)
+        assert lake.run().unchanged
+        kind = "known" if known else "entered" if expected.enters else "brought nothing"
+        event(f"import: {kind}")
+
+    def take_out(self, batch: str, step: Revert) -> None:
+        """Revert a batch that stands."""
+        built_upon = self.model.built_upon(batch)
+        if built_upon and not step.force:
+            files = self.lake.lake_files()
+            with pytest.raises(RevertRefusedError):
+                self._revert(batch)
+            assert self.lake.lake_files() == files
+            self._compare(self.model)
+            event("revert: refused")
+            return
+
+        def run() -> RevertRecord | None:
             try:
-                revert(lake.root, lake.catalog, batch, force=step.force)
+                return self._revert(batch, force=step.force)
             except UnknownBatchError:
-                assert committed
-        assert _conflicts_of(lake, batch) == []
-    if model.rows == before:
-        assert lake.version == version or step.death
-    assert lake.payloads() == {key: row.payload for key, row in model.rows.items()}
+                return None
+
+        after = copy.deepcopy(self.model)
+        expected = after.revert(batch)
+        done, committed = self._survive(step.deaths, run, after, writes=bool(expected.removed))
+        assert (done is None) == committed
+        if done is not None:
+            assert done.removed.rows == expected.removed
+            assert done.restored.rows == expected.restored
+            assert done.forced == built_upon
+        self._compare(after)
+        assert run() is None, "it was taken out twice"
+        event(f"revert: {'forced' if built_upon else 'done'}")
+        if step.again:
+            self.deliver(self.delivered[batch])
+
+    def _revert(self, batch: str, *, force: bool = False) -> RevertRecord:
+        (record,) = revert(self.lake.root, self.lake.catalog, batch, force=force)
+        return record
+
+    def _survive(
+        self, deaths: tuple[str, ...], run: Callable[[], Result], after: Model, *, writes: bool
+    ) -> tuple[Result, bool]:
+        """Run what may die on the way until it does not; tells whether it had happened by then."""
+        version, files = self.lake.version or 0, self.lake.lake_files()
+        committed = False
+        for moment in deaths:
+            try:
+                with _dying(moment):
+                    done = run()
+            except Death:
+                committed |= moment in WRITTEN_DOWN or (writes and moment in COMMITTED)
+                event(f"death: {'after' if committed else 'before'} the commit")
+                self._compare_rows(after if committed else self.model)
+                assert (self.lake.version or 0) == version + (writes and committed)
+            else:
+                event("death: not reached")
+                break
+        else:
+            done = run()
+        assert (self.lake.version or 0) == version + writes
+        if not writes:
+            assert self.lake.lake_files() == files
+        return done, committed
+
+    def _compare(self, model: Model) -> None:
+        """The lake, its quarantine and its ledger must be what the model says."""
+        self.model = model
+        self._compare_rows(model)
+        found = [
+            (
+                row["refused_import_batch"],
+                row["refused_source_file"],
+                row["refused_source_line"],
+                *(tuple(row[f"{which}_{n}"] for n in PAYLOAD) for which in ("kept", "refused")),
+            )
+            for row in self.lake.conflicts()
+        ]
+        assert sorted(found, key=repr) == sorted(model.conflicts(), key=repr)
+        standing = {record.batch for record in Ledger(self.lake.root).standing()}
+        assert standing == set(model.standing())
+
+    def _compare_rows(self, model: Model) -> None:
+        stood = {identity: stood[-1] for identity, stood in model.rows.items()}
+        assert self.lake.payloads() == {key: held.row.payload for key, held in stood.items()}
+        events = self.lake.events().select("idempotency_key", *ORIGIN)
+        origins = {key.rsplit(":", 1)[1]: tuple(origin) for key, *origin in events.iter_rows()}
+        assert origins == {
+            key: (held.batch, held.file, held.line, int(held.row.rev) if model.corrections else None)
+            for key, held in stood.items()
+        }
 
 
 @pytest.mark.parametrize("corrections", [False, True], ids=["keep the first", "corrections"])
-@given(steps=st.lists(STEP, min_size=2, max_size=6))
+@given(steps=STEPS)
 @settings(max_examples=25, deadline=None)
-def test_after_anything_the_lake_is_what_a_dictionary_would_be(
-    corrections: bool, steps: list[Delivery | Revert]
+def test_after_any_steps_the_lake_is_what_a_dictionary_would_be(
+    corrections: bool, steps: list[Import | Revert]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        lake, model = TinyRoot(Path(folder), corrections=corrections), Model(corrections)
-        earlier: list[dict[str, list[Row]]] = []
-        batches: list[str] = []
+        trial = Trial(TinyRoot(Path(folder), corrections=corrections), Model(corrections))
         for step in steps:
-            if isinstance(step, Delivery):
-                batches.append(deliver(lake, model, step, earlier))
-            elif batches:
-                take_out(lake, model, step, batches)
+            trial.take(step)
