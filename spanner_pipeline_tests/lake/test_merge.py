@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from decimal import Decimal
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, shuffled
@@ -55,6 +57,31 @@ def test_reexport_in_other_order_and_bytes_writes_nothing(
     assert not done.unchanged
     assert (done.totals.present.rows, done.totals.new.rows) == (90, 0)
     assert lake.lake_files() == before
+
+
+def test_reexport_in_another_format_writes_nothing(plain: TinyRoot) -> None:
+    plain.deliver(OLD)
+    before = plain.lake_files()
+    source = plain.path / "sources" / "one.yaml"
+    declared = source.read_text(encoding="utf-8")
+    source.write_text(declared.replace('"delimited"', '"parquet"'), encoding="utf-8")
+    export = io.BytesIO()
+    pl.read_csv(csv_bytes(shuffled(OLD)), infer_schema=False).write_parquet(export)
+    plain.place({"other.parquet": export.getvalue()})
+    done = plain.run()
+    balance(done)
+    assert (done.totals.present.rows, done.totals.new.rows) == (90, 0)
+    assert plain.lake_files() == before
+
+
+def test_every_digit_of_a_large_quantity_goes_through(correcting: TinyRoot) -> None:
+    large, larger = f"{10**28}.000000001", f"{10**28}.999999999"
+    done = correcting.deliver([Row("1", quantity=large), Row("2", quantity=f"1{'0' * 29}")])
+    balance(done)
+    assert done.totals.rejected.rows == 1
+    assert correcting.rejected()[0]["reason_code"] == "quantity_does_not_fit"
+    balance(correcting.deliver([Row("1", quantity=larger, rev="2"), Row("3", quantity=large)]))
+    assert correcting.quantities() == {"1": Decimal(larger), "3": Decimal(large)}
 
 
 def test_identical_copies_in_one_delivery_count_once(plain: TinyRoot) -> None:

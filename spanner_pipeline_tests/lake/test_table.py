@@ -6,40 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
-import pyarrow.compute as pc
 import pytest
 
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot, balance
-
-ROWS = [
-    Row(str(i), quantity=f"{i}.000000001", time=f"2024-0{1 + i % 3}-01T00:00:00Z", region="eu")
-    for i in range(1, 31)
-]
-TOTAL = sum((Decimal(row.quantity) for row in ROWS), Decimal(0))
-
-
-def test_polars_duckdb_and_deltalake_read_the_same(tmp_path: Path) -> None:
-    lake = TinyRoot(tmp_path, corrections=True)
-    lake.deliver(ROWS)
-    lake.deliver([row.but(time="2024-01-01T00:00:00Z", rev="2") for row in ROWS[:3]])
-    lake.deliver([Row("late", quantity="0.5")])
-    expected = [(31, TOTAL + Decimal("0.5"))]
-
-    sums = pl.len(), pl.col("quantity").sum()
-    assert pl.scan_delta(lake.delta).select(*sums).collect().rows() == expected
-    with duckdb.connect() as connection:
-        query = "SELECT count(*), sum(quantity) FROM read_parquet($files)"
-        rows = connection.execute(query, {"files": lake.delta.file_uris()}).fetchall()
-    assert rows == expected
-    arrow = lake.delta.to_pyarrow_table()
-    assert [(arrow.num_rows, pc.sum(arrow["quantity"]).as_py())] == expected
-
-    polars = pl.read_delta(str(lake.delta.table_uri)).sort("idempotency_key")
-    own = lake.events().sort("idempotency_key").select(polars.columns)
-    assert polars.equals(own)
 
 
 @pytest.mark.parametrize(
