@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spanner_pipeline_tests.benchmarks.deliveries import Delivery, generate
+from spanner_pipeline_tests.benchmarks.profile import PARTS
 
 MOST_FOR_PEERS = 20_000_000
 """delta-rs holds a whole delivery in memory."""
@@ -42,7 +43,7 @@ LINES = (
 BARE = ("scan", "copy")
 PEERS = {"delta": "delta-rs MERGE", "polars": "Polars"}
 
-Figures = dict[str, float]
+Figures = dict[str, Any]
 
 
 def main() -> None:
@@ -65,7 +66,7 @@ def main() -> None:
                     figures[peer] = _measure(peer, folder, line.delivery)
             rows.append((line, figures))
         _verify(folder)
-    print(_table(options.events, bare, rows))
+    print(_table(options.events, bare, rows), _parts(rows), sep="\n\n")
 
 
 def _say(text: str) -> None:
@@ -125,14 +126,26 @@ def _table(
         for peer, name in PEERS.items():
             if peer in figures:
                 body.append([f"  {name}", *_columns(figures[peer]), "", "", "", "", ""])
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    lines = [header, ["-" * width for width in widths], *body]
-    text = "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in lines
-    )
     engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "deltalake"))
-    return f"{events:,} events, {os.cpu_count()} cores, {engines}; ratios of CPU seconds\n\n{text}"
+    title = f"{events:,} events, {os.cpu_count()} cores, {engines}; ratios of CPU seconds"
+    return f"{title}\n\n{_aligned(header, body)}"
+
+
+def _parts(rows: list[tuple[Line, dict[str, Figures]]]) -> str:
+    """Where the CPU of each of our steps goes, in seconds."""
+    body = [
+        [line.title, *(f"{figures['ours']['parts'].get(part, 0):.2f}" for part in PARTS)]
+        for line, figures in rows
+    ]
+    return f"where the CPU seconds go\n\n{_aligned(['', *PARTS], body)}"
+
+
+def _aligned(header: list[str], body: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in [header, ["-" * width for width in widths], *body]
+    )
 
 
 def _columns(figures: Figures) -> list[str]:

@@ -1,7 +1,8 @@
 """One measured step in a process of its own: `python -m spanner_pipeline_tests.benchmarks.step`.
 
 Prints JSON: CPU seconds (user and system, all threads) and wall seconds of the step alone, without
-the start of the interpreter and the imports; and the peak memory of the whole process in GB.
+the start of the interpreter and the imports; the peak memory of the whole process in GB; and the
+CPU seconds of the parts of a merge.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spanner_pipeline_tests.benchmarks import ours, peers
+from spanner_pipeline_tests.benchmarks.profile import watch
 
 STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "scan": peers.scan,
@@ -29,12 +31,13 @@ STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
 def main() -> None:
     """Run one step: its name, the work folder, the delivery."""
     name, folder, delivery = sys.argv[1:]
+    parts = watch()
     step = STEPS[name](Path(folder), delivery)
     before, started = os.times(), time.perf_counter()
     step()
     after, wall = os.times(), time.perf_counter() - started
     cpu = after.user + after.system - before.user - before.system
-    print(json.dumps({"cpu": cpu, "wall": wall, "peak": _peak()}))
+    print(json.dumps({"cpu": cpu, "wall": wall, "peak": _peak(), "parts": parts}))
 
 
 def _peak() -> float:
