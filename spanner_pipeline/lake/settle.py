@@ -157,11 +157,9 @@ def _compare(
             SELECT DISTINCT idempotency_key FROM ({delivered}) AS delivered
             ANTI JOIN ({there}) AS held
             ON held.idempotency_key = delivered.idempotency_key AND {same}""")
-        [[differing]] = connection.execute("SELECT count(*) FROM differing_keys").fetchall()
-        if differing:
-            connection.execute(f"""
-                INSERT INTO differing FROM ({delivered})
-                SEMI JOIN differing_keys USING (idempotency_key)""")
+        [[differing]] = connection.execute(f"""
+            INSERT INTO differing FROM ({delivered})
+            SEMI JOIN differing_keys USING (idempotency_key)""").fetchall()
         batches = _batches(connection, there) if differing < rows else set()
         if len(batches) > 1:
             found = f"FROM ({there}) SEMI JOIN ({delivered}) USING (idempotency_key)"

@@ -154,3 +154,11 @@ def test_an_import_that_brought_nothing_is_known_again_after_its_revert(lake: Ti
     assert not lake.run().unchanged
     assert lake.run().unchanged
     assert len(Ledger(lake.root).standing()) == 2
+
+
+def test_an_import_of_copies_does_not_build_on_the_rest_of_its_day(tmp_path: Path) -> None:
+    lake = TinyRoot(tmp_path)
+    batch = lake.deliver([Row("1")]).record.batch
+    lake.deliver([Row("2"), Row("2")])
+    revert(lake.root, lake.catalog, batch)
+    assert lake.quantities() == {"2": 1}
