@@ -23,7 +23,7 @@ from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.lake.sums import literal
-from spanner_pipeline.lake.writing import DAY, WrittenFile
+from spanner_pipeline.lake.writing import DAY, STATISTICS, WrittenFile
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
 
@@ -94,6 +94,14 @@ class EventTable:
         if self._delta is None:
             return []
         held = pa.schema(self._delta.schema().to_arrow())
+        declared = {name.lower(): name for name in self._declared.names}
+        for name in held.names:
+            if declared.get(name.lower(), name) != name:
+                raise PipelineError(
+                    f"meter {self.meter.name} declares {declared[name.lower()]}, the lake holds "
+                    f"{name}, and engines do not tell them apart. Nothing was changed. Remedy: "
+                    "spell the dimension as before, or give it another name."
+                )
         for field in self._declared:
             if field.name in held.names and held.field(field.name).type != field.type:
                 raise PipelineError(
@@ -221,6 +229,8 @@ class EventTable:
                 mode="ignore",
                 partition_by=[DAY],
                 description=self.meter.description or None,
+                # Else PyArrow takes the columns without statistics for empty, and skips files.
+                configuration={"delta.dataSkippingStatsColumns": ",".join(STATISTICS)},
             )
             if delta.version() != 0:
                 raise CommitFailedError("another process created the table meanwhile")

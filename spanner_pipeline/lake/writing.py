@@ -30,7 +30,8 @@ _SORT_ON_DISK = 8 * ROWS_PER_FILE
 _BATCH_ROWS = 20_000
 _DAY_BITS = 37  # microseconds of a day
 _LONGEST_STATISTIC = 200
-_STATISTICS = ("subject", "timestamp")
+STATISTICS = ("subject", "timestamp")
+"""The columns of which each file says the least and the greatest value."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def _constant(column: pl.Series) -> bool:
 
 def _statistics(frame: pl.DataFrame) -> str:
     said: dict[str, dict[str, Any]] = {"minValues": {}, "maxValues": {}, "nullCount": {}}
-    for name in _STATISTICS:
+    for name in STATISTICS:
         column = frame[name]
         least, most = (_text(value) for value in (column.min(), column.max()))
         if max(len(least), len(most)) <= _LONGEST_STATISTIC:

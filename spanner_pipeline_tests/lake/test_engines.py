@@ -1,14 +1,17 @@
-"""The tables are plain Delta: other engines read the same sums from them."""
+"""The tables are plain Delta: other engines read the same rows and sums from them."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -19,81 +22,111 @@ from deltalake import DeltaTable, QueryBuilder
 
 from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline.lake.revert import revert
-from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot
+from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot, exact_total
 
 PLAN = {"name": "plan", "type": "string", "required": False}
-HUGE = "9" * 27 + ".999999999"
+HUGE = f"1{'0' * 28}.123456789"
+"""All 38 digits; the sum of nine has no more."""
 
-Sums = dict[tuple[date, str], tuple[int, Decimal]]
-"""Rows and quantity by day and subject."""
+FIRST = [
+    Row(str(n), f"org_{n % 3}", f"{n + 1}.000000001", f"2024-01-{1 + n % 4:02}T05:00:00Z")
+    for n in range(200)
+]
+CORRECTED = [row.but(quantity="7.5", rev="2") for row in FIRST[::10]]
+MOVED = [row.but(time="2024-02-29T23:59:59.999999Z", rev="3") for row in FIRST[5::20]]
+LATE = [Row(f"late_{n}", quantity=HUGE, region="eu") for n in range(9)]
+STATE = {row.id: row.payload for row in (*FIRST, *CORRECTED, *MOVED, *LATE)}
 
-SUMS = """SELECT event_date, subject, count(*) AS n, CAST(sum(quantity) AS STRING) AS total
-    FROM {table} GROUP BY event_date, subject"""
+SUMS = "SELECT event_date, subject, count(*) AS events, sum(quantity) AS quantity FROM {table}"
+SUMS += " WHERE {where} GROUP BY event_date, subject"
+EVENTS = "SELECT idempotency_key, event_date, quantity, dim_plan FROM {table} WHERE {where}"
+
+Rows = set[tuple[Any, ...]]
+Engine = Callable[[Path, flight.FlightClient, str, str], pa.Table]
+"""Asks SQL of a table for the events of a condition."""
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> TinyRoot:
     """A table that has seen everything: corrections, a move, a replay, a revert, a new column."""
     lake = TinyRoot(tmp_path_factory.mktemp("engines"), corrections=True)
-    first = [
-        Row(str(n), f"org_{n % 3}", f"{n}.000000001", f"2024-01-{1 + n % 4:02}T05:00:00Z")
-        for n in range(200)
-    ]
-    lake.deliver(first)
-    lake.deliver([row.but(quantity="7.5", rev="2") for row in first[::10]])
-    lake.deliver([row.but(time="2024-02-29T23:59:59.999999Z", rev="3") for row in first[5::20]])
-    batch = lake.deliver([row.but(quantity="1", rev="4") for row in first[::3]]).record.batch
+    lake.deliver(FIRST)
+    lake.deliver(CORRECTED)
+    lake.deliver(MOVED)
+    batch = lake.deliver([row.but(quantity="1", rev="4") for row in FIRST[::3]]).record.batch
     revert(lake.root, lake.catalog, batch)
     lake.dimensions = [REGION, PLAN]
     lake.usage = {"dimensions": {"region": "region", "plan": "subject"}}
     lake.declare()
-    lake.deliver([Row(f"late {n}", quantity=HUGE, region="eu") for n in range(9)])
-    lake.deliver(first)
+    lake.deliver(LATE)
+    lake.deliver(FIRST)
+    assert lake.payloads() == STATE
     return lake
 
 
-def own(lake: TinyRoot) -> Sums:
-    events = lake.events().group_by("event_date", "subject")
-    rows = events.agg(pl.len(), pl.col("quantity").sum()).iter_rows()
-    return {(day, subject): (count, total) for day, subject, count, total in rows}
+def sums() -> Rows:
+    """What the deliveries say."""
+    found: dict[tuple[date, str], list[Decimal]] = defaultdict(list)
+    for subject, moment, quantity, _ in STATE.values():
+        found[moment.date(), subject].append(quantity)
+    return {(*group, len(each), exact_total(each)) for group, each in found.items()}
 
 
-def as_sums(table: pa.Table) -> Sums:
-    found = (tuple(row.values()) for row in table.to_pylist())
-    return {(day, subject): (count, Decimal(total)) for day, subject, count, total in found}
+def own(lake: TinyRoot, sql: str, where: str = "true") -> Rows:
+    """The package's own reading."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        select = f"({lake.table.select()})"
+        return as_rows(connection.sql(sql.format(table=select, where=where)).to_arrow_table())
 
 
-def by_polars(folder: Path, sail: flight.FlightClient) -> Sums:
-    events = pl.scan_delta(str(folder)).group_by("event_date", "subject")
-    rows = events.agg(pl.len(), pl.col("quantity").sum()).collect().iter_rows()
-    return {(day, subject): (count, total) for day, subject, count, total in rows}
+def as_rows(table: pa.Table) -> Rows:
+    """Rows in no order; their quantities must have come as exact decimals."""
+    assert pa.types.is_decimal(table.schema.field("quantity").type)
+    rows = [tuple(row.values()) for row in table.to_pylist()]
+    assert len(set(rows)) == len(rows)
+    return set(rows)
 
 
-def by_duckdb(folder: Path, sail: flight.FlightClient) -> Sums:
+def by_polars(folder: Path, sail: flight.FlightClient, sql: str, where: str) -> pa.Table:
+    with pl.SQLContext(events=pl.scan_delta(str(folder))) as context:
+        return context.execute(sql.format(table="events", where=where)).collect().to_arrow()
+
+
+def by_duckdb(folder: Path, sail: flight.FlightClient, sql: str, where: str) -> pa.Table:
     files = DeltaTable(folder).file_uris()
     with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
         listing = ", ".join("'" + name.replace("'", "''") + "'" for name in files)
         read = f"read_parquet([{listing}], hive_partitioning = true, union_by_name = true)"
-        return as_sums(connection.sql(SUMS.format(table=read)).to_arrow_table())
+        return connection.sql(sql.format(table=read, where=where)).to_arrow_table()
 
 
-def by_delta_rs(folder: Path, sail: flight.FlightClient) -> Sums:
+def by_delta_rs(folder: Path, sail: flight.FlightClient, sql: str, where: str) -> pa.Table:
     query = QueryBuilder().register("events", DeltaTable(folder))
-    return as_sums(pa.table(query.execute(SUMS.format(table="events")).read_all()))
+    return pa.table(query.execute(sql.format(table="events", where=where)).read_all())
 
 
-def by_spark_sql(folder: Path, sail: flight.FlightClient) -> Sums:
-    return as_sums(ask(sail, SUMS.format(table=f"delta.`{folder}`")))
+def by_pyarrow(folder: Path, sail: flight.FlightClient, sql: str, where: str) -> pa.Table:
+    """Delta-rs' dataset for PyArrow, which takes conditions itself; DuckDB sums."""
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.register("events", DeltaTable(folder).to_pyarrow_dataset())
+        return connection.sql(sql.format(table="events", where=where)).to_arrow_table()
+
+
+def by_spark_sql(folder: Path, sail: flight.FlightClient, sql: str, where: str) -> pa.Table:
+    return ask(sail, sql.format(table=f"delta.`{folder}`", where=where))
 
 
 @pytest.fixture(scope="module")
 def sail() -> Iterator[flight.FlightClient]:
     """Sail, an engine that speaks Spark SQL, asked through Arrow Flight SQL."""
-    with socket.socket() as free:
+    with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     program = Path(sys.executable).with_name("sail")
-    command = [program, "flight", "server", "--port", str(port)]
+    command = [str(program), "flight", "server", "--port", str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
             with flight.FlightClient(f"grpc://127.0.0.1:{port}") as client:
@@ -104,7 +137,11 @@ def sail() -> Iterator[flight.FlightClient]:
 
 
 def ask(client: flight.FlightClient, sql: str) -> pa.Table:
-    """Ask a Flight SQL server: `CommandStatementQuery` of Arrow's FlightSql.proto, in an `Any`."""
+    """Ask a Flight SQL server: `CommandStatementQuery` of Arrow's FlightSql.proto, in an `Any`.
+
+    Both messages have only fields of bytes here: field number, length in groups of seven bits,
+    bytes. https://github.com/apache/arrow/blob/main/format/FlightSql.proto
+    """
 
     def field(number: int, value: bytes) -> bytes:
         size, length = len(value), b""
@@ -115,26 +152,46 @@ def ask(client: flight.FlightClient, sql: str) -> pa.Table:
     kind = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery"
     command = field(1, kind) + field(2, field(1, sql.encode()))
     info = client.get_flight_info(flight.FlightDescriptor.for_command(command))
-    return client.do_get(info.endpoints[0].ticket).read_all()
+    return pa.concat_tables(client.do_get(end.ticket).read_all() for end in info.endpoints)
 
 
-engines = pytest.mark.parametrize("engine", [by_polars, by_duckdb, by_delta_rs, by_spark_sql])
-Engine = Callable[[Path, flight.FlightClient], Sums]
+engines = pytest.mark.parametrize(
+    "engine", [by_polars, by_duckdb, by_delta_rs, by_pyarrow, by_spark_sql]
+)
 
 
 @engines
 def test_every_engine_reads_the_same_sums(
     lake: TinyRoot, sail: flight.FlightClient, engine: Engine
 ) -> None:
-    expected = own(lake)
-    assert len({day for day, _ in expected}) == 5
-    assert sum(rows for rows, _ in expected.values()) == 209
-    assert max(quantity for _, quantity in expected.values()) > 8 * Decimal(HUGE)
-    assert engine(lake.table.path, sail) == expected
+    expected = sums()
+    assert len(expected) == 15
+    assert max(total for *_, total in expected) > Decimal(f"9{'0' * 28}")
+    assert own(lake, SUMS) == expected
+    assert as_rows(engine(lake.table.path, sail, SUMS, "true")) == expected
+
+
+@engines
+@pytest.mark.parametrize(
+    ("where", "events"),
+    [
+        ("true", 209),
+        ("subject = 'org_1'", 76),
+        ("timestamp >= '2024-02-29T23:59:59.999999Z'", 10),
+        ("dim_plan IS NULL", 200),
+        ("dim_plan = 'org_1'", 9),
+        ("quantity > 1000", 9),
+    ],
+)
+def test_every_engine_finds_the_events_of_a_condition_as_they_are_now(
+    lake: TinyRoot, sail: flight.FlightClient, engine: Engine, where: str, events: int
+) -> None:
+    expected = own(lake, EVENTS, where)
+    assert len(expected) == events
+    assert as_rows(engine(lake.table.path, sail, EVENTS, where)) == expected
 
 
 @engines
 def test_after_maintenance_too(lake: TinyRoot, sail: flight.FlightClient, engine: Engine) -> None:
-    expected = own(lake)
     maintain(lake.root, lake.catalog, timedelta(0))
-    assert engine(lake.table.path, sail) == expected
+    assert as_rows(engine(lake.table.path, sail, SUMS, "true")) == sums()
