@@ -12,10 +12,11 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY_LIMIT = "256MB"
-"""What one import or report may hold in DuckDB; beyond it DuckDB goes to disk."""
+_MEMORY = 256
+"""What one import or report may hold in DuckDB, in MB; beyond it DuckDB goes to disk."""
 
-_MEMORY_BESIDE_POLARS = "128MB"
+_MEMORY_BESIDE_POLARS = 128
+_UNSPILLABLE_OF_ROW = 20
 
 
 @contextmanager
@@ -29,8 +30,10 @@ def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection
         folder = spill or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {
             "TimeZone": "UTC",
-            "memory_limit": MEMORY_LIMIT,
+            "memory_limit": f"{_MEMORY}MB",
             "temp_directory": str(folder),
+            # To keep the order of files DuckDB holds them in memory; ours comes from ORDER BY.
+            "preserve_insertion_order": False,
             # Files are read once; a cache of them would only take the memory that joins need.
             "enable_external_file_cache": False,
         }
@@ -40,6 +43,11 @@ def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection
         yield connection
 
 
+def allow_rows(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Give DuckDB what it cannot spill of joins between so many whole rows."""
+    connection.execute(f"SET memory_limit = '{_MEMORY + rows * _UNSPILLABLE_OF_ROW // 10**6}MB'")
+
+
 def make_room(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave memory and cores to Polars, which sorts and writes what DuckDB selects from here on."""
-    connection.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_BESIDE_POLARS}'")
+    connection.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_BESIDE_POLARS}MB'")

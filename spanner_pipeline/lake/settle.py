@@ -13,6 +13,7 @@ from datetime import date
 import duckdb
 
 from spanner_pipeline.control import Total
+from spanner_pipeline.engine import allow_rows
 from spanner_pipeline.events import payload_columns
 from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.lake.sums import literal, totals_by
@@ -254,16 +255,39 @@ def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incom
         END"""
     place = f"""{{'{DAY}': held.{DAY}, 'source_file': held.source_file, 'quantity': held.quantity,
             'lake_file': held.lake_file, 'lake_row': held.lake_row}}"""
+    [[rows]] = connection.execute("SELECT count(*) FROM existing").fetchall()
+    allow_rows(connection, rows)
     connection.execute(f"""
         CREATE TEMP TABLE settled AS
         SELECT delivered.*, true AS first, {place} AS place, {outcome} AS outcome
         FROM (FROM delivered ANTI JOIN repeated USING (idempotency_key)) AS delivered
-        JOIN existing AS held USING (idempotency_key)
-        UNION ALL
+        JOIN existing AS held USING (idempotency_key)""")
+    # Of the large tables only what belongs to few keys is joined from here on.
+    connection.execute(f"""
+        INSERT INTO settled
         SELECT delivered.* EXCLUDE (copy), true, {place}, {outcome}
         FROM (FROM copies WHERE copy = 1) AS delivered
-        LEFT JOIN existing AS held USING (idempotency_key)""")
-    chosen = ", ".join(
+        LEFT JOIN (FROM existing SEMI JOIN repeated USING (idempotency_key)) AS held
+        USING (idempotency_key)""")
+    connection.execute(f"""
+        INSERT INTO settled
+        SELECT delivered.* EXCLUDE (copy), false, NULL,
+            CASE WHEN {_says_the_same(meter, "kept")} THEN 'present' ELSE 'conflicting' END
+        FROM (FROM copies WHERE copy > 1) AS delivered
+        JOIN ({_kept(meter, incoming, "repeated")}) AS kept USING (idempotency_key)""")
+    connection.execute(f"""
+        CREATE TEMP VIEW refused AS
+        SELECT * REPLACE (source_file::VARCHAR AS source_file), {incoming.constants}
+        FROM settled WHERE outcome = 'conflicting'""")
+    connection.execute(f"CREATE TEMP TABLE kept AS {_kept(meter, incoming, 'refused')}")
+    connection.execute("""
+        CREATE TEMP VIEW replaced AS
+        SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
+
+
+def _kept(meter: Meter, incoming: Incoming, keys: str) -> str:
+    """SQL: what the keys of a table keep: the payload that enters, else what the lake holds."""
+    columns = ", ".join(
         f'CASE WHEN {ENTERS} THEN first."{name}" ELSE held."{name}" END AS "{name}"'
         for name in (*payload_columns(meter), "revision", "source_line")
     )
@@ -271,22 +295,12 @@ def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incom
         f"CASE WHEN {ENTERS} THEN first.{name}::VARCHAR ELSE held.{name}::VARCHAR END AS {name}"
         for name in ("source_file", "import_batch")
     )
-    connection.execute(f"""
-        CREATE TEMP VIEW kept AS SELECT first.idempotency_key, {chosen}, {texts}
-        FROM (SELECT *, {incoming.constants} FROM settled WHERE first) AS first
-        LEFT JOIN existing AS held USING (idempotency_key)""")
-    connection.execute(f"""
-        INSERT INTO settled
-        SELECT delivered.* EXCLUDE (copy), false, NULL,
-            CASE WHEN {_says_the_same(meter, "kept")} THEN 'present' ELSE 'conflicting' END
-        FROM (FROM copies WHERE copy > 1) AS delivered JOIN kept USING (idempotency_key)""")
-    connection.execute(f"""
-        CREATE TEMP VIEW refused AS
-        SELECT * REPLACE (source_file::VARCHAR AS source_file), {incoming.constants}
-        FROM settled WHERE outcome = 'conflicting'""")
-    connection.execute("""
-        CREATE TEMP VIEW replaced AS
-        SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
+    return f"""
+        SELECT first.idempotency_key, {columns}, {texts}
+        FROM (SELECT *, {incoming.constants} FROM settled
+            SEMI JOIN {keys} USING (idempotency_key) WHERE first) AS first
+        LEFT JOIN (FROM existing SEMI JOIN {keys} USING (idempotency_key)) AS held
+        USING (idempotency_key)"""
 
 
 def _says_the_same(meter: Meter, other: str) -> str:
