@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -50,4 +50,6 @@ def allow_rows(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
 
 def make_room(connection: duckdb.DuckDBPyConnection) -> None:
     """Leave memory and cores to Polars, which sorts and writes what DuckDB selects from here on."""
-    connection.execute(f"SET threads = 1; SET memory_limit = '{_MEMORY_BESIDE_POLARS}MB'")
+    connection.execute("SET threads = 1")
+    with suppress(duckdb.OutOfMemoryException):  # what it cannot spill may be more
+        connection.execute(f"SET memory_limit = '{_MEMORY_BESIDE_POLARS}MB'")

@@ -193,9 +193,14 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         records.append(record)
         return record.said_in_commit()
 
-    merge(root, staged, quarantine_file(root, staged.batch, usage.name, "conflicts"), describe)
-    record = records[-1]
-    Ledger(root).add(record)
+    conflicts, ledger = quarantine_file(root, staged.batch, usage.name, "conflicts"), Ledger(root)
+    while True:
+        merge(root, staged, conflicts, describe)
+        record = records[-1]
+        ledger.add(record)
+        ledger.catch_up(EventTable(root, meter))
+        if not ledger.gone(record):
+            break  # else rows that it found present were taken out meanwhile
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
 
 

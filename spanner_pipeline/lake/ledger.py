@@ -12,6 +12,7 @@ import getpass
 import hashlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -197,13 +198,14 @@ class Ledger:
         if record.table is None or record.version_after is None:
             return record
         held = table.identity == record.table and (table.version or 0) >= record.version_after
-        return record if held and not self._gone(record) else None
+        return record if held and not self.gone(record) else None
 
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)
 
-    def _gone(self, record: ImportRecord) -> bool:
+    def gone(self, record: ImportRecord) -> bool:
+        """Whether an import was reverted since, or one whose rows it met."""
         return any(self._reverted(batch, record) for batch in (record.batch, *record.builds_on))
 
     def _reverted(self, batch: str, since: ImportRecord) -> bool:
@@ -223,13 +225,18 @@ class Ledger:
         try:
             _write(path, _spell(record, 1), replace=False)
         except FileExistsError:
-            if self._gone(_read_import(path.read_text("utf-8"))):
-                _write(path, _spell(record, 1))
+            there = _read_import(path.read_text("utf-8"))
+            if self.gone(there):  # what it brought, and what it replaced, is needed all the same
+                brought = there.version_after != there.version_before
+                _write(path.with_suffix(".again.json") if brought else path, _spell(record, 1))
 
     def add_revert(self, record: RevertRecord) -> None:
-        """Write one revert down."""
+        """Write one revert down; one that took nothing out stands beside the one that did."""
         batch = hashlib.sha256(record.batch.encode()).hexdigest()[:16]
-        name = f"{record.version_after}.{batch}.{record.table}.json"
+        name = f"{record.version_after}.{batch}.{record.table}"
+        if record.version_after == record.version_before:
+            name += f".{re.sub('[^0-9]', '', record.reverted_at)}"
+        name += ".json"
         _write(self._reverts / file_name(record.meter) / name, _spell(record, 1))
 
     def imports(self, source: str | None = None) -> list[ImportRecord]:

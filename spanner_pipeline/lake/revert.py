@@ -9,7 +9,6 @@ files again then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.presence import at_work
+from spanner_pipeline.presence import alone, at_work
 from spanner_pipeline.root import Catalog, DataRoot
 
 
@@ -56,8 +55,15 @@ def revert(
         RevertRefusedError: When later imports build on it. Nothing has changed then.
         LakeBusyError: When other processes won every commit.
     """
-    with at_work(root):
-        return _revert_all(root, catalog, batch, force=force)
+    try:
+        with at_work(root):
+            return _revert_all(root, catalog, batch, force=force)
+    except UnknownBatchError:
+        # One that was killed may not have come to this; whoever imports it now still needs it.
+        with alone(root) as quiet:
+            if quiet:
+                _clear_quarantine(root, batch)
+        raise
 
 
 def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) -> list[RevertRecord]:
@@ -66,8 +72,6 @@ def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) ->
         ledger.catch_up(EventTable(root, meter))
     records = [record for record in ledger.standing() if record.batch == batch]
     if not records:
-        # One that was killed may not have come to this.
-        _clear_quarantine(root, [r for r in ledger.imports() if r.batch == batch])
         raise UnknownBatchError(
             f"no import `{batch}` stands. Remedy: `spanner-pipeline batches` lists them all."
         )
@@ -81,12 +85,12 @@ def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) ->
         for meter in meters:
             _refuse_if_built_upon(ledger, meter, batch)
     done = [_revert(root, meter, batch, force=force) for meter in meters]
-    _clear_quarantine(root, records)
+    _clear_quarantine(root, batch)
     return done
 
 
-def _clear_quarantine(root: DataRoot, records: Sequence[ImportRecord]) -> None:
-    for record in records:
+def _clear_quarantine(root: DataRoot, batch: str) -> None:
+    for record in (record for record in Ledger(root).imports() if record.batch == batch):
         quarantine_file(root, record.batch, record.usage, "rejected").unlink(missing_ok=True)
         quarantine_file(root, record.batch, record.usage, "conflicts").unlink(missing_ok=True)
 
@@ -139,6 +143,8 @@ def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertR
             if removed:
                 entering = f"FROM restored WHERE {DAY} = DATE '{{}}'".format
                 with changing(connection, table, entering, restored, "leaving") as change:
+                    if not force:  # an import that found all its rows present commits nothing
+                        _refuse_if_built_upon(ledger, meter, batch)
                     change.commit(record.said_in_commit())
             return record
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,11 @@ from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.importing import UsageImport, import_partition
 from spanner_pipeline.lake import change
 from spanner_pipeline.lake.ledger import RevertRecord
+from spanner_pipeline.lake.maintenance import Maintained, maintain
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline_tests.faults.processes import forked
 
 _PATIENCE = 60
 
@@ -69,6 +70,17 @@ class Revert:
         return done
 
 
+@dataclass(frozen=True)
+class Compact:
+    """Compact the tables."""
+
+    root: DataRoot
+
+    def do(self) -> Maintained:
+        """Compact them, and delete nothing younger than usual."""
+        return maintain(self.root, load_catalog(self.root))
+
+
 @dataclass
 class Pair:
     """Two waiting processes, and where they meet."""
@@ -110,7 +122,7 @@ class Pair:
 @contextmanager
 def pair_of_processes() -> Iterator[Pair]:
     """Start two processes; they end with the block."""
-    context = multiprocessing.get_context("spawn")
+    context = forked()
     barrier = context.Barrier(2)
     ends, processes = [], []
     for _ in range(2):

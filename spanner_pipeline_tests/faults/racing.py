@@ -69,9 +69,29 @@ def _versions(done: ImportRecord | RevertRecord) -> tuple[int, int]:
 
 
 def both_are_known(lake: TinyRoot, state: State, *jobs: Import) -> None:
-    """The lake holds what it should, and importing both again changes nothing."""
+    """The lake holds what it should, no lost attempt left a file, importing again changes nothing.
+
+    Args:
+        lake: The lake.
+        state: What it should hold.
+        jobs: The imports that must be known.
+    """
     assert lake.payloads() == state
+    traces = _traces(lake)
+    assert not traces, f"left behind: {traces}"
     version, files = lake.version, lake.lake_files()
     for job in jobs:
         assert job.do().unchanged
     assert (lake.version, lake.lake_files()) == (version, files)
+
+
+def _traces(lake: TinyRoot) -> list[str]:
+    """Files that no commit ever named, and work files."""
+    log = lake.table.path / "_delta_log"
+    said = "".join(commit.read_text("utf-8") for commit in log.glob("*.json"))
+    events = lake.table.path.rglob("*.parquet")
+    left = [path for path in events if path.parent != log and path.name not in said]
+    for folder in ("lake", "quarantine"):
+        left += (lake.path / folder).rglob("*.tmp")
+    left += (lake.path / "staging").iterdir()
+    return [str(path) for path in left]

@@ -11,7 +11,14 @@ from deltalake import DeltaTable
 
 from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.maintenance import maintain
-from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, exact_total
+from spanner_pipeline_tests.lake.building import (
+    REGION,
+    Row,
+    TinyRoot,
+    balance,
+    csv_bytes,
+    exact_total,
+)
 
 OLD = [
     Row(str(n), quantity=f"{n}.000000001", time=f"2024-01-{1 + n % 5:02}T05:00:00Z")
@@ -33,7 +40,10 @@ def expected(*deliveries: list[Row]) -> State:
 
 @dataclass(frozen=True)
 class Scene:
-    """A lake, a delivery, and how the delivery ends."""
+    """A lake, a delivery, and how the delivery ends.
+
+    What is held was imported while the meter had no dimension yet, if it `evolves`.
+    """
 
     name: str
     corrections: bool
@@ -42,6 +52,7 @@ class Scene:
     new: State
     corrected: int = 0
     checkpoints: bool = False
+    evolves: bool = False
 
     @property
     def old(self) -> State:
@@ -52,7 +63,8 @@ class Scene:
         """Make a data root where the delivery is in place, not yet imported."""
         template = templates / self.name
         if not template.exists():
-            lake = TinyRoot(template, corrections=self.corrections)
+            dimensions = [] if self.evolves else [REGION]
+            lake = TinyRoot(template, corrections=self.corrections, dimensions=dimensions)
             if self.held:
                 lake.deliver(self.held)
             if self.checkpoints:
@@ -111,6 +123,16 @@ CHECKPOINTING = Scene(
     delivered=[*LATE, *CONFLICTING, *BAD],
     new=expected(OLD, LATE),
     checkpoints=True,
+)
+IN_EUROPE = [row.but(region="eu") for row in (*CORRECTED, *MOVED, *LATE)]
+EVOLVING = Scene(
+    "evolving",
+    corrections=True,
+    held=OLD,
+    delivered=[*IN_EUROPE, *CONFLICTING, *BAD],
+    new=expected(OLD, IN_EUROPE),
+    corrected=len(CORRECTED) + len(MOVED),
+    evolves=True,
 )
 FIRST = Scene(
     "first",

@@ -51,7 +51,7 @@ def _import_elsewhere(
     return Import(DataRoot(path, state=lake.path), day)
 
 
-@repeated(3)
+@repeated(2)
 @stale_or_free
 def test_a_new_dimension_that_both_bring(
     lake: TinyRoot, pair: Pair, number: int, stale: bool
@@ -68,7 +68,7 @@ def test_a_new_dimension_that_both_bring(
     both_are_known(lake, expected(HELD, first, second), *jobs)
 
 
-@repeated(3)
+@repeated(2)
 @stale_or_free
 def test_a_new_dimension_that_one_brings(
     lake: TinyRoot, pair: Pair, number: int, stale: bool
@@ -90,7 +90,7 @@ def test_a_new_dimension_that_one_brings(
     both_are_known(lake, state, *jobs)
 
 
-@repeated(3)
+@repeated(2)
 @stale_or_free
 def test_two_new_dimensions_of_which_each_brings_one(
     lake: TinyRoot, pair: Pair, number: int, stale: bool
@@ -113,7 +113,7 @@ def test_two_new_dimensions_of_which_each_brings_one(
     both_are_known(lake, expected(HELD, first, second), *jobs)
 
 
-@repeated(3)
+@repeated(2)
 @stale_or_free
 def test_two_create_the_table_and_only_one_knows_the_dimension(
     tmp_path: Path, pair: Pair, number: int, stale: bool

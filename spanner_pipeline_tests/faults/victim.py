@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-import multiprocessing
+import itertools
 import os
 import resource
 import signal
@@ -15,17 +15,19 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from deltalake import DeltaTable
 from deltalake.table import TableAlterer
 
 from spanner_pipeline import importing
 from spanner_pipeline.lake import change, ledger, merge, replaced, revert, table
 from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline_tests.faults.processes import forked
 
 STEPS: dict[str, tuple[Any, str]] = {
     "stage": (importing, "stage"),
     "write_rejected": (importing, "write_rejected"),
     "EventTable.prepare": (table.EventTable, "prepare"),
-    "DeltaTable.create": (table.DeltaTable, "create"),
+    "DeltaTable.create": (DeltaTable, "create"),
     "add_columns": (TableAlterer, "add_columns"),
     "write_day": (change, "write_day"),
     "write_without": (change, "write_without"),
@@ -33,7 +35,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "Replaced.close": (replaced.Replaced, "__exit__"),
     "write_conflicts": (merge, "write_conflicts"),
     "EventTable.commit": (table.EventTable, "commit"),
-    "create_write_transaction": (table.DeltaTable, "create_write_transaction"),
+    "create_write_transaction": (DeltaTable, "create_write_transaction"),
     "Ledger.add": (ledger.Ledger, "add"),
     "Ledger.add_revert": (ledger.Ledger, "add_revert"),
     "quarantine_file": (revert, "quarantine_file"),
@@ -44,34 +46,43 @@ HALF_WRITTEN = 64
 
 
 def die_at(moment: str) -> None:
-    """Die at a moment: `before STEP`, `after STEP`, or `inside STEP`, perhaps `inside STEP 4000`.
+    """Die at a moment: `before STEP`, `after STEP`, or `inside STEP`.
 
-    Before and after it this process kills itself, as a power cut or the OOM killer would. Inside,
-    the kernel kills it, in whatever thread, when a file that the step writes grows beyond a number
-    of bytes: what was written until then stays, nothing more is written.
+    Before and after it this process kills itself, as a power cut or the OOM killer would; `after
+    STEP 2` when it is done for the second time. Inside, the kernel kills it, in whatever thread,
+    when a file that the step writes grows beyond a number of bytes, perhaps `inside STEP 4000`:
+    what was written until then stays, nothing more is written.
     """
-    when, name, *size = moment.split(" ")
+    when, name, *number = moment.split(" ")
     owner, attribute = STEPS[name]
     step: Callable[..., Any] = getattr(owner, attribute)
+    times = itertools.count(1)
 
     @functools.wraps(step)
     def deadly(*arguments: Any, **named: Any) -> Any:
-        if when == "before":
+        fatal = when == "inside" or next(times) == int(number[0] if number else 1)
+        if when == "before" and fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         if when == "inside":
-            # Python ignores the signal; then the write would only fail.
-            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            limit = int(size[0]) if size else HALF_WRITTEN
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            _limit_files(int(number[0]) if number else HALF_WRITTEN)
         done = step(*arguments, **named)
         if inspect.isgenerator(done):
             done = list(done)
-        if when == "after":
+        if when == "inside":
+            _limit_files(resource.RLIM_INFINITY)  # or it would die in a later step
+        if when == "after" and fatal:
             os.kill(os.getpid(), signal.SIGKILL)
         return done
 
     setattr(owner, attribute, deadly)
+
+
+def _limit_files(size: int) -> None:
+    # Python ignores the signal; then the write would only fail.
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, most))
 
 
 def change_and_die(
@@ -96,10 +107,7 @@ def victim(
     path: Path, moment: str | None = None, *, partition: str = "whole", batch: str | None = None
 ) -> Iterator[tuple[BaseProcess, Connection]]:
     """Start a process that imports a partition, or reverts a batch; it is dead after the block."""
-    # Forked from a server that has only imported modules: starting takes no second, and no thread
-    # of an engine is lost in the fork.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context = forked()
     ours, theirs = context.Pipe()
     process = context.Process(target=change_and_die, args=(path, moment, theirs, partition, batch))
     process.start()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gzip
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import strategies as st
@@ -157,28 +157,18 @@ TIMES = (
     "2025-01-01T00:00:00Z",
 )
 UNCOMMITTED = (
-    "after stage",
-    "after write_rejected",
     "before EventTable.prepare",
     "after EventTable.prepare",
     "before write_day",
     "after write_day",
     "after write_without",
-    "after Replaced.take",
-    "after write_conflicts",
     "before create_write_transaction",
 )
-COMMITTED = (
-    "after create_write_transaction",
-    "before Ledger.add",
-    "before Ledger.add_revert",
-)
-WRITTEN_DOWN = (
-    "after Ledger.add",
-    "after Ledger.add_revert",
-    "before quarantine_file",
-    "after quarantine_file",
-)
+UNCOMMITTED_IMPORT = (*UNCOMMITTED, "after stage", "after Replaced.take", "after write_conflicts")
+COMMITTED = ("after create_write_transaction", "before Ledger.add", "before Ledger.add_revert")
+WRITTEN_DOWN = ("after Ledger.add", "after Ledger.add_revert", "after quarantine_file")
+"""Where a process may die. What the commit said is known without a ledger; what needs no commit
+is known once it is written down."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +202,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Revert:
-    """One batch that stands is taken out, counted from the newest; then it may be run again."""
+    """One batch that stands is taken out, counted from the oldest; then it may be run again."""
 
     of: int = 0
     force: bool = False
@@ -245,17 +235,26 @@ ROW = st.builds(
     rev=st.sampled_from(["1", "2", "3", "10"]),
 )
 ROWS = st.lists(ROW, min_size=1, max_size=9).map(tuple)
-DEATHS = st.just(()) | st.lists(
-    st.sampled_from(UNCOMMITTED) | st.sampled_from([*COMMITTED, *WRITTEN_DOWN]),
-    min_size=1,
-    max_size=2,
-).map(tuple)
 HOW = st.sampled_from(["the same bytes", "shuffled", "gzip", "other line ends", "with more"])
+
+
+def _deaths(before: Sequence[str], after: Sequence[str]) -> st.SearchStrategy[tuple[str, ...]]:
+    moment = st.sampled_from(before) | st.sampled_from(after)
+    return st.just(()) | st.lists(moment, min_size=1, max_size=2).map(tuple)
+
+
+DEATHS = _deaths(UNCOMMITTED_IMPORT, [COMMITTED[0], COMMITTED[1], WRITTEN_DOWN[0]])
 FRESH = st.builds(Import, rows=ROWS, files=st.integers(1, 2), deaths=DEATHS)
 EARLIER = st.builds(Import, rows=ROWS, of=st.integers(0, 4), how=HOW, deaths=DEATHS)
 REVERT = st.builds(
-    Revert, of=st.integers(0, 3), force=st.booleans(), again=st.booleans(), deaths=DEATHS
+    Revert,
+    of=st.sampled_from([0, 0, 1, 2]),  # the oldest are built upon
+    again=st.booleans(),
+    deaths=_deaths(UNCOMMITTED, [COMMITTED[0], COMMITTED[2], *WRITTEN_DOWN[1:]]),
 )
-STEPS = st.tuples(FRESH, st.lists(FRESH | EARLIER | REVERT, min_size=1, max_size=5)).map(
-    lambda steps: [steps[0], *steps[1]]
-)
+FORCED = REVERT.map(lambda step: replace(step, force=True))
+STEPS = st.tuples(
+    FRESH,
+    FRESH | EARLIER,
+    st.lists(FRESH | EARLIER | REVERT | FORCED, min_size=2, max_size=6),
+).map(lambda steps: [*steps[:2], *steps[2]])
