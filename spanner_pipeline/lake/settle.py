@@ -6,7 +6,7 @@ Belongs here: the outcome of rows. Not here: writing and committing (`merge`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,14 +16,14 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.engine import allow_rows
 from spanner_pipeline.events import payload_columns
 from spanner_pipeline.lake.incoming import Incoming
-from spanner_pipeline.lake.sums import literal, totals_by
+from spanner_pipeline.lake.search import find_existing, number_texts
+from spanner_pipeline.lake.sums import totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
 ENTERS = "outcome IN ('new', 'corrected')"
-_FEW = 4
 _LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
 
 
@@ -100,13 +100,21 @@ def settle(
     compared, met = _compare(connection, table, incoming)
     others = incoming.select([day for day in incoming.days if day not in compared])
     connection.execute(f"CREATE TEMP VIEW unsettled AS {others} UNION ALL FROM differing")
-    _number(connection, "delivered_file", {file for _, file in incoming.totals})
+
+    def on(day: date) -> str:
+        of_day = f"FROM differing WHERE {DAY} = DATE '{day}'"
+        return of_day if day in compared else incoming.select([day])
+
+    number_texts(connection, "delivered_file", {file for _, file in incoming.totals})
     connection.execute("""
         CREATE TEMP VIEW delivered AS SELECT * EXCLUDE (source, import_batch)
         REPLACE (source_file::delivered_file AS source_file) FROM unsettled""")
     unsettled = {key: total for key, total in incoming.totals.items() if key[0] not in compared}
     unsettled |= totals_by(connection, "FROM differing", by_file, decimals)
-    _find_existing(connection, table, searched=bool(unsettled))
+    rows_of: dict[date, int] = defaultdict(int)
+    for (day, _), total in unsettled.items():
+        rows_of[day] += total.rows
+    find_existing(connection, table, {day: (on(day), rows) for day, rows in rows_of.items()})
     _find_repeated(connection)
     found = _batches(connection, "FROM existing")
     _decide(connection, table.meter, incoming)
@@ -176,55 +184,6 @@ _HIGHER = f"""(coalesce(delivered.revision, {_LOWEST_REVISION})
 def _batches(connection: duckdb.DuckDBPyConnection, events: str) -> set[str]:
     rows = connection.execute(f"SELECT DISTINCT import_batch FROM ({events})").fetchall()
     return {batch for (batch,) in rows}
-
-
-def _find_existing(
-    connection: duckdb.DuckDBPyConnection, table: EventTable, *, searched: bool
-) -> None:
-    """Find what the lake holds under the unsettled keys, on any day."""
-    hit = _files_with_keys(connection, table) if searched else []
-    events = table.select(files=hit, named=True)
-    origins = connection.execute(f"SELECT DISTINCT source_file, import_batch FROM ({events})")
-    files, batches = zip(*origins.fetchall(), strict=True) if hit else ((), ())
-    # As numbers in a list: these texts would take more memory than the events.
-    _number(connection, "lake_file", (file.location for file in hit))
-    _number(connection, "held_source_file", files)
-    _number(connection, "held_import_batch", batches)
-    connection.execute(f"""
-        CREATE TEMP TABLE existing AS
-        SELECT * EXCLUDE (source) REPLACE (
-            lake_file::lake_file AS lake_file, source_file::held_source_file AS source_file,
-            import_batch::held_import_batch AS import_batch)
-        FROM ({events}) SEMI JOIN unsettled USING (idempotency_key)""")
-
-
-def _files_with_keys(connection: duckdb.DuckDBPyConnection, table: EventTable) -> list[LakeFile]:
-    """The files that may hold unsettled keys.
-
-    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more. Where
-    all of a few files have such keys, all are read without being asked.
-    """
-
-    def among(files: list[LakeFile]) -> list[LakeFile]:
-        hits = connection.execute(f"""
-            SELECT DISTINCT lake_file FROM ({table.select(files=files, named=True)})
-            SEMI JOIN (SELECT hash(idempotency_key) AS h FROM unsettled)
-            ON h = hash(idempotency_key)""").fetchall()
-        names = {name for (name,) in hits}
-        return [file for file in files if str(file.location) in names]
-
-    files = table.files()
-    few = files[:: len(files) // _FEW + 1]
-    found = among(few)
-    if len(found) == len(few):
-        return files
-    return found + among([file for file in files if file not in few])
-
-
-def _number(connection: duckdb.DuckDBPyConnection, name: str, texts: Iterable[object]) -> None:
-    """Make a type that keeps some texts as numbers; they sort as before."""
-    listing = ", ".join(literal(text) for text in sorted({str(text) for text in texts})) or "''"
-    connection.execute(f"CREATE TEMP TYPE {name} AS ENUM ({listing})")
 
 
 def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:

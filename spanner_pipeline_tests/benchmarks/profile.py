@@ -14,7 +14,7 @@ from spanner_pipeline.lake import change, merge, settle
 PARTS: dict[str, list[tuple[Any, str]]] = {
     "count": [(merge, "Incoming")],
     "compare": [(settle, "_compare")],
-    "search": [(settle, "_find_existing")],
+    "search": [(settle, "find_existing")],
     "repeats": [(settle, "_find_repeated")],
     "decide": [(settle, "_decide")],
     "write": [(change, "write_day"), (change, "write_without")],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spanner_pipeline import importing
 from spanner_pipeline.importing import UsageImport
 from spanner_pipeline.lake.ledger import Ledger, RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError
@@ -33,14 +33,24 @@ BROUGHT = rows(range(30, 40))
 NEXT = "2024-01-03"
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> TinyRoot:
-    """Holds rows, and a batch that corrected and moved some of them and brought others."""
-    lake = TinyRoot(tmp_path / "lake", daily=True, corrections=True)
+def _make(path: Path, dimensions: list[dict[str, Any]]) -> TinyRoot:
+    lake = TinyRoot(path, daily=True, corrections=True, dimensions=dimensions)
     place(lake, HELD, [*CORRECTED, *BROUGHT])
     for day in DAYS:
         lake.run(day)
     return lake
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make(tmp_path_factory.mktemp("template"), [REGION]).path
+
+
+@pytest.fixture
+def lake(tmp_path: Path, template: Path) -> TinyRoot:
+    """Holds rows, and a batch that corrected and moved some of them and brought others."""
+    shutil.copytree(template, tmp_path / "lake")
+    return TinyRoot(tmp_path / "lake", daily=True, corrections=True)
 
 
 @pytest.fixture
@@ -187,12 +197,9 @@ def test_a_batch_and_the_one_that_builds_on_it_reverted_at_once(
 @repeated(2)
 @stale_or_free
 def test_a_revert_and_an_import_that_brings_a_dimension(
-    lake: TinyRoot, tmp_path: Path, pair: Pair, number: int, stale: bool
+    tmp_path: Path, pair: Pair, number: int, stale: bool
 ) -> None:
-    old = TinyRoot(tmp_path / "old", daily=True, corrections=True, dimensions=[])
-    place(old, HELD, [*CORRECTED, *BROUGHT])
-    for day in DAYS:
-        old.run(day)
+    old = _make(tmp_path / "old", [])
     evolved = TinyRoot(tmp_path / "new", daily=True, corrections=True, dimensions=[REGION])
     other = rows(range(50, 80), NEXT, region="eu")
     evolved.place({f"{NEXT}.csv": csv_bytes(other)})
@@ -215,23 +222,3 @@ def _comes_again_as_new(lake: TinyRoot) -> None:
     both_are_known(
         lake, expected(HELD, CORRECTED, BROUGHT), *(Import(lake.root, day) for day in DAYS)
     )
-
-
-def test_a_revert_of_an_unknown_batch_leaves_the_rejected_rows_of_its_new_import(
-    lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bad = Row("bad", quantity="many", time=f"{NEXT}T00:00:00Z")
-    job = _next(lake, [*rows(range(50, 60), NEXT), bad])
-    revert = Revert(lake.root, job.do().record.batch)
-    assert isinstance(revert.do(), RevertRecord)
-    written = importing.write_rejected
-
-    def interrupted(*arguments: Any) -> None:
-        written(*arguments)
-        assert isinstance(revert.do(), UnknownBatchError)
-
-    monkeypatch.setattr(importing, "write_rejected", interrupted)
-    done = job.do()
-    balance(done)
-    assert (done.totals.new.rows, done.totals.rejected.rows) == (10, 1)
-    assert len(lake.rejected()) == 1, "the import stands, and its rejected row is nowhere"

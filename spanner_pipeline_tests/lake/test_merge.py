@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from spanner_pipeline.lake import search
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, shuffled
 
 OLD = [Row(str(i), quantity=f"{i}.5", time=f"2024-01-{1 + i % 9:02}T05:00:00Z") for i in range(90)]
@@ -284,3 +285,19 @@ def test_events_of_a_day_are_sorted_by_subject_and_time(plain: TinyRoot) -> None
     events = plain.events()
     order = events.select("subject", "timestamp").rows()
     assert order == sorted(order)
+
+
+@pytest.mark.parametrize("many", [0, 1000])
+def test_a_large_delivery_is_searched_for_on_all_days_too(
+    correcting: TinyRoot, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(search, "_MANY", many)
+    correcting.deliver(OLD)
+    moved = OLD[0].but(time="2024-06-01T00:00:00Z", rev="3")
+    rows = [*(row.but(quantity="7", rev="2") for row in OLD), moved, Row("new")]
+    done = correcting.deliver(rows)
+    balance(done)
+    totals = done.totals
+    assert (totals.corrected.rows, totals.new.rows, totals.present.rows) == (90, 1, 1)
+    expected = {row.id: row.payload for row in rows[1:90]} | {"0": moved.payload}
+    assert correcting.payloads() == {**expected, "new": Row("new").payload}

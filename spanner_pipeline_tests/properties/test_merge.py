@@ -17,10 +17,11 @@ import pytest
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from hypothesis import event, given, settings
+from hypothesis import strategies as st
 
 from spanner_pipeline import staging
 from spanner_pipeline.configuration.source import WHOLE
-from spanner_pipeline.lake import change
+from spanner_pipeline.lake import change, search
 from spanner_pipeline.lake.ledger import Ledger, RevertRecord, batch_name
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.sources.files import find_files
@@ -220,13 +221,16 @@ class Trial:
 
 
 @pytest.mark.parametrize("corrections", [False, True], ids=["keep the first", "corrections"])
-@given(steps=STEPS)
+@given(steps=STEPS, large=st.booleans())
 @settings(max_examples=20, deadline=None)
 def test_after_any_steps_the_lake_is_what_a_dictionary_would_be(
-    corrections: bool, steps: list[Import | Revert]
+    corrections: bool, steps: list[Import | Revert], large: bool
 ) -> None:
-    for what in _try(corrections, steps):
-        event(what)
+    with pytest.MonkeyPatch.context() as patched:
+        if large:  # as if each delivery were too large to be searched at once
+            patched.setattr(search, "_MANY", 0)
+        for what in _try(corrections, steps):
+            event(what)
 
 
 def test_copies_in_one_delivery_are_not_rows_that_it_met() -> None:

@@ -1,0 +1,100 @@
+"""A revert of a delivery at a chosen moment of its import, or the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spanner_pipeline import importing
+from spanner_pipeline.lake import revert
+from spanner_pipeline.lake.ledger import Ledger, RevertRecord
+from spanner_pipeline.lake.revert import UnknownBatchError
+from spanner_pipeline_tests.faults.pairs import Import, Revert
+from spanner_pipeline_tests.faults.scenes import expected
+from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes
+
+GOOD, BAD = [Row("1"), Row("2")], Row("bad", quantity="many")
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> TinyRoot:
+    lake = TinyRoot(tmp_path)
+    lake.place({"delivery.csv": csv_bytes([*GOOD, BAD])})
+    return lake
+
+
+def _once(
+    monkeypatch: pytest.MonkeyPatch,
+    owner: object,
+    step: str,
+    *,
+    before: Callable[[], object] | None = None,
+    after: Callable[[], object] | None = None,
+) -> None:
+    """Do something before or after the next call of a step."""
+    called = getattr(owner, step)
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(owner, step, called)
+        if before:
+            before()
+        done = called(*arguments, **named)
+        if after:
+            after()
+        return done
+
+    monkeypatch.setattr(owner, step, overtaken)
+
+
+def _stands(lake: TinyRoot) -> None:
+    """The import stands, with all that it brought and rejected."""
+    assert lake.payloads() == expected(GOOD)
+    assert len(Ledger(lake.root).standing()) == 1
+    assert len(lake.rejected()) == 1, "a rejected row is nowhere"
+
+
+def test_a_revert_of_an_unknown_batch_leaves_the_rejected_rows_of_its_new_import(
+    lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = lake.run().record.batch
+    assert isinstance(Revert(lake.root, batch).do(), RevertRecord)
+    said: list[object] = []
+    _once(
+        monkeypatch,
+        importing,
+        "write_rejected",
+        after=lambda: said.append(Revert(lake.root, batch).do()),
+    )
+    balance(lake.run())
+    assert [type(one) for one in said] == [UnknownBatchError]
+    _stands(lake)
+
+
+def test_an_import_that_comes_before_a_revert_has_cleaned_up_keeps_its_rejected_rows(
+    lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = lake.run().record.batch
+    again = Import(lake.root)
+    _once(monkeypatch, revert, "quarantine_file", before=lambda: balance(again.do()))
+    assert isinstance(Revert(lake.root, batch).do(), RevertRecord)
+    _stands(lake)
+
+
+def test_a_delivery_that_is_reverted_before_its_import_has_returned_stays_out(
+    lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[object] = []
+
+    def take_out() -> None:
+        (record,) = lake.records()
+        said.append(Revert(lake.root, record.batch).do())
+
+    _once(monkeypatch, Ledger, "add", after=take_out)
+    balance(lake.run())
+    assert [type(one) for one in said] == [RevertRecord]
+    assert lake.payloads() == {}
+    assert Ledger(lake.root).standing() == []
+    assert lake.rejected() == []
