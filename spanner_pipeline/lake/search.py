@@ -45,6 +45,8 @@ def find_existing(
     number_texts(connection, "held_source_file", files)
     number_texts(connection, "held_import_batch", batches)
     connection.execute(f"CREATE TEMP TABLE existing AS {_held(table, [])}")
+    if not hit:
+        return
     if not by_day:
         connection.execute(f"""
             INSERT INTO existing {_held(table, hit)}
