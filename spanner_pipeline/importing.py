@@ -199,7 +199,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         record = records[-1]
         ledger.add(record)
         ledger.catch_up(EventTable(root, meter))
-        if not ledger.gone(record):
+        if not ledger.met_gone(record):
             break  # else rows that it found present were taken out meanwhile
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
 

@@ -208,6 +208,10 @@ class Ledger:
         """Whether an import was reverted since, or one whose rows it met."""
         return any(self._reverted(batch, record) for batch in (record.batch, *record.builds_on))
 
+    def met_gone(self, record: ImportRecord) -> bool:
+        """Whether an import met rows that were reverted since."""
+        return any(self._reverted(batch, record) for batch in record.builds_on)
+
     def _reverted(self, batch: str, since: ImportRecord) -> bool:
         reverts = self.reverts(since.meter)
         return any(revert.batch == batch and revert.came_after(since) for revert in reverts)

@@ -24,7 +24,7 @@ from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.presence import alone, at_work
+from spanner_pipeline.presence import at_work
 from spanner_pipeline.root import Catalog, DataRoot
 
 
@@ -55,15 +55,8 @@ def revert(
         RevertRefusedError: When later imports build on it. Nothing has changed then.
         LakeBusyError: When other processes won every commit.
     """
-    try:
-        with at_work(root):
-            return _revert_all(root, catalog, batch, force=force)
-    except UnknownBatchError:
-        # One that was killed may not have come to this; whoever imports it now still needs it.
-        with alone(root) as quiet:
-            if quiet:
-                _clear_quarantine(root, batch)
-        raise
+    with at_work(root):
+        return _revert_all(root, catalog, batch, force=force)
 
 
 def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) -> list[RevertRecord]:
@@ -72,6 +65,7 @@ def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) ->
         ledger.catch_up(EventTable(root, meter))
     records = [record for record in ledger.standing() if record.batch == batch]
     if not records:
+        _clear_quarantine(root, batch)  # one that was killed may not have come to this
         raise UnknownBatchError(
             f"no import `{batch}` stands. Remedy: `spanner-pipeline batches` lists them all."
         )
@@ -90,9 +84,18 @@ def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) ->
 
 
 def _clear_quarantine(root: DataRoot, batch: str) -> None:
-    for record in (record for record in Ledger(root).imports() if record.batch == batch):
-        quarantine_file(root, record.batch, record.usage, "rejected").unlink(missing_ok=True)
-        quarantine_file(root, record.batch, record.usage, "conflicts").unlink(missing_ok=True)
+    """Delete what a reverted batch left there; not what an import of it wrote since."""
+    ledger = Ledger(root)
+    reverted = max((r.reverted_at for r in ledger.reverts() if r.batch == batch), default=None)
+    for record in (record for record in ledger.imports() if record.batch == batch):
+        for kind in ("rejected", "conflicts"):
+            file = quarantine_file(root, record.batch, record.usage, kind)
+            if reverted and file.is_file() and _written(file) < reverted:
+                file.unlink(missing_ok=True)
+
+
+def _written(file: Path) -> str:
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="microseconds")
 
 
 def _refuse_if_built_upon(ledger: Ledger, meter: Meter, batch: str) -> None:
