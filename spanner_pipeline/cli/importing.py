@@ -110,8 +110,8 @@ def _show_plan(made: Plan) -> None:
         left_out += len(chosen[_SHOWN_OF_METER:])
         for place in sorted(chosen[:_SHOWN_OF_METER], key=_order):
             largest.add_row(*(part or "?" for part in place), *_cells(effects[place]))
-    show(table)
     if made.effects:
+        show(table)
         show(largest)
     if left_out:
         out.print(f"{grouped(left_out)} more subjects and months: --csv prints all.")
