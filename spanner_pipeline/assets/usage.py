@@ -10,7 +10,7 @@ from spanner_pipeline.control import exact_sum
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.report import plain
 from spanner_pipeline.root import Catalog, DataRoot
-from spanner_pipeline.usage import daily_usage
+from spanner_pipeline.usage.daily import daily_usage
 
 
 def usage_key(meter: Meter) -> dg.AssetKey:

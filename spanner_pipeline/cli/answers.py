@@ -14,7 +14,9 @@ from spanner_pipeline.configuration.source import BillingTotal, Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.report import grouped, plain
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
-from spanner_pipeline.usage import Bucket, query_usage
+from spanner_pipeline.usage.calendar import Bucket
+from spanner_pipeline.usage.filters import parse_filters
+from spanner_pipeline.usage.query import query_usage
 
 app = typer.Typer()
 
@@ -69,9 +71,13 @@ def query(
         list[str] | None, typer.Option("--group-by", help="`subject` or a dimension; repeatable.")
     ] = None,
     filters: Annotated[
-        list[str] | None, typer.Option("--filter", help="FIELD=VALUE; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--filter", help="FIELD=TEXT, FIELD>=VALUE, FIELD~TEXT, FIELD? or JSON; all must hold."
+        ),
     ] = None,
     zone: Annotated[str, typer.Option(help="Zone of dates and of the calendar.")] = "UTC",
+    empty: Annotated[bool, typer.Option("--empty", help="Show buckets without events.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of a table.")] = False,
     data: Data = None,
 ) -> None:
@@ -80,12 +86,7 @@ def query(
     catalog = load_catalog(root)
     if meter not in catalog.meters:
         misuse(f"there is no meter `{meter}` (known: {', '.join(catalog.meters)}).")
-    where: dict[str, list[str]] = {}
-    for text in filters or []:
-        name, found, value = text.partition("=")
-        if not found:
-            misuse(f"--filter {text}: write FIELD=VALUE.")
-        where.setdefault(name, []).append(value)
+    where = parse_filters(filters or [])
     window = _instant(start, zone), _instant(end, zone)
     if window[0] >= window[1]:
         misuse(f"--from {start} is not before --to {end}, which is exclusive.")
@@ -97,6 +98,7 @@ def query(
         group_by or [],
         where,
         zone,
+        empty=empty,
     )
     if as_csv:
         out.file.write(frame.write_csv())
@@ -105,7 +107,8 @@ def query(
     for column in table.columns[-2:]:
         column.justify = "right"
     for row in frame.iter_rows(named=True):
-        shown = {**row, "quantity": plain(row["quantity"])}
+        quantity = row["quantity"]
+        shown = {**row, "quantity": "" if quantity is None else plain(quantity)}
         table.add_row(*(str(value) for value in shown.values()))
     show(table)
 

@@ -20,7 +20,7 @@ from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.lake.ledger import ImportRecord, Ledger
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.reconciliation.explain import ADDITIVE, Explanation, explain
+from spanner_pipeline.reconciliation.explain import Explanation, explain
 from spanner_pipeline.reconciliation.totals import (
     CELL,
     OldTotals,
@@ -29,7 +29,8 @@ from spanner_pipeline.reconciliation.totals import (
     with_bounds,
 )
 from spanner_pipeline.root import Catalog, DataRoot
-from spanner_pipeline.usage import (
+from spanner_pipeline.usage.aggregations import (
+    ADDITIVE,
     ROUNDING,
     aggregate_sql,
     aggregated,

@@ -25,10 +25,7 @@ from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.totals import CELL, belongs
 from spanner_pipeline.root import DataRoot
-from spanner_pipeline.usage import ROUNDING, aggregate_sql
-
-ADDITIVE = ("sum", "count")
-"""Aggregations whose differences have parts; others are compared, not explained."""
+from spanner_pipeline.usage.aggregations import ADDITIVE, ROUNDING, aggregate_sql
 
 ROUNDING_UNITS = (Decimal(10) ** 9, Decimal(10) ** 6, Decimal(1000), Decimal(100), Decimal(1))
 

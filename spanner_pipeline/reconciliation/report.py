@@ -29,10 +29,10 @@ from spanner_pipeline.reconciliation.compare import (
     WITHIN_TOLERANCE,
     Comparison,
 )
-from spanner_pipeline.reconciliation.explain import ADDITIVE, rejected_files
+from spanner_pipeline.reconciliation.explain import rejected_files
 from spanner_pipeline.reconciliation.totals import CELL
 from spanner_pipeline.root import DataRoot
-from spanner_pipeline.usage import ROUNDING
+from spanner_pipeline.usage.aggregations import ADDITIVE, ROUNDING
 from spanner_pipeline.whole import written_whole
 
 UNEXPLAINED = "unexplained"

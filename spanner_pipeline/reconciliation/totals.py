@@ -21,7 +21,8 @@ from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.sources.mapping import passes, text_of, with_quantity
 from spanner_pipeline.sources.rows import raw, read_rows
 from spanner_pipeline.sources.texts import MICROSECONDS_UTC
-from spanner_pipeline.usage import exact_series, first_instant
+from spanner_pipeline.usage.aggregations import exact_series
+from spanner_pipeline.usage.calendar import first_instant
 
 AMOUNT_DECIMALS = 9
 CELL = ("subject", "period", "zone")

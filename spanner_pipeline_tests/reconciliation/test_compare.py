@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from spanner_pipeline.usage import TotalTooLargeError
+from spanner_pipeline.usage.aggregations import TotalTooLargeError
 from spanner_pipeline_tests.reconciliation.building import Books, found, statuses
 from spanner_pipeline_tests.usage.events import Event
 

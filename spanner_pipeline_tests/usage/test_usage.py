@@ -12,14 +12,10 @@ import polars as pl
 import pytest
 
 from spanner_pipeline.root import DataRoot
-from spanner_pipeline.usage import (
-    MISSING_GROUP,
-    TotalTooLargeError,
-    UnknownFieldError,
-    daily_usage,
-    exact_series,
-    query_usage,
-)
+from spanner_pipeline.usage.aggregations import TotalTooLargeError, exact_series
+from spanner_pipeline.usage.daily import daily_usage
+from spanner_pipeline.usage.filters import MISSING_GROUP, Group, Texts, UnknownFieldError
+from spanner_pipeline.usage.query import query_usage
 from spanner_pipeline_tests.usage.events import Event, a_meter, fill
 
 START, END = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC)
@@ -196,7 +192,9 @@ def test_filters_take_any_of_their_texts_and_all_of_their_fields(tmp_path: Path)
     root = fill(tmp_path, meter, events)
 
     def total(**where: list[str]) -> int:
-        return sum(int(row[1]) for row in answer(root, meter, where=where))
+        rules = tuple(Texts(field=name, texts=tuple(texts)) for name, texts in where.items())
+        rule = Group(op="and", rules=rules) if rules else None
+        return sum(int(row[1]) for row in answer(root, meter, where=rule))
 
     assert total() == 15
     assert total(plan=["pro", "free"]) == 7
@@ -209,7 +207,9 @@ def test_filters_take_any_of_their_texts_and_all_of_their_fields(tmp_path: Path)
     assert total(plan=[]) == 0
 
 
-@pytest.mark.parametrize("asked", [{"group_by": ["plna"]}, {"where": {"plna": ["x"]}}])
+@pytest.mark.parametrize(
+    "asked", [{"group_by": ["plna"]}, {"where": Texts(field="plna", texts=("x",))}]
+)
 def test_an_unknown_field_is_named_with_the_known_ones(tmp_path: Path, asked: Any) -> None:
     with pytest.raises(UnknownFieldError, match=r"calls has no field `plna`.*subject, plan, size"):
         query_usage(DataRoot(tmp_path), a_meter(dimensions=DIMENSIONS), START, END, **asked)

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spanner_pipeline.usage import query_usage
+from spanner_pipeline.usage.filters import Texts
+from spanner_pipeline.usage.query import query_usage
 from spanner_pipeline_tests.usage.events import Event, a_meter, fill
 
 Bucket = Literal["hour", "day", "month"]
@@ -133,7 +134,7 @@ def test_the_lake_agrees_with_a_plain_model(
             ]
             parts[first, *groups].append((f"key_{index:06}", event))
     meter = a_meter(aggregation, dimensions=DIMENSIONS)
-    where = {"subject": [only]} if only else {}
+    where = Texts(field="subject", texts=(only,)) if only else None
     with tempfile.TemporaryDirectory() as folder:
         root = fill(Path(folder), meter, events)
         frame = query_usage(root, meter, start, end, bucket, group_by, where, zone)

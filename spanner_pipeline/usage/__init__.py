@@ -1,0 +1,1 @@
+"""Usage queries over the lake, with Open Spanner's meaning of buckets, groups and filters."""
