@@ -209,7 +209,7 @@ def test_a_broken_lake_is_told_by_its_cause(run: Run, imported: SmallRoot) -> No
         ("query calls --from 2024 --to 2025 --bucket week", "'week'"),
         ("query calls --from 2024-01-01 --to 2024-02-01 --group-by nope", "no field `nope`"),
         ("query calls --from 2024-01-01 --to 2024-02-01 --filter nope=1", "no field `nope`"),
-        ("query calls --from 2024-01-01 --to 2024-02-01 --filter eu", "write FIELD=VALUE"),
+        ("query calls --from 2024-01-01 --to 2024-02-01 --filter eu", "write FIELD=TEXT"),
         (
             "query calls --from 2024-01-01T00:00Z --to 2024-02-01T00:00Z --zone Mars/Base",
             "--zone Mars/Base: there is no such zone",

@@ -29,7 +29,8 @@ from spanner_pipeline.usage.query import query_usage
 from spanner_pipeline_tests.usage.events import Event, a_meter, fill
 
 URL = os.environ.get("OPEN_SPANNER_BASE_URL", "")
-pytestmark = pytest.mark.skipif(not URL, reason="no server: set OPEN_SPANNER_BASE_URL")
+if not URL:
+    pytest.skip("no server: set OPEN_SPANNER_BASE_URL", allow_module_level=True)
 
 START, END = datetime(2024, 1, 30, tzinfo=UTC), datetime(2024, 2, 3, tzinfo=UTC)
 DIMENSIONS = [
