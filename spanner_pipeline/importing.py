@@ -24,7 +24,7 @@ from spanner_pipeline.lake.ledger import (
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.table import EventTable
-from spanner_pipeline.presence import at_work
+from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import REJECTED, Staged, WorkFolder, stage
@@ -197,10 +197,11 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
     while True:
         merge(root, staged, conflicts, describe)
         record = records[-1]
-        ledger.add(record)
-        ledger.catch_up(EventTable(root, meter))
-        if not ledger.met_gone(record):
-            break  # else rows that it found present were taken out meanwhile
+        with one_at_a_time(root):
+            ledger.catch_up(EventTable(root, meter))
+            if not ledger.met_gone(record):  # else rows that it found present were taken out
+                ledger.add(record)
+                break
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)
 
 

@@ -1,7 +1,7 @@
-"""Who is at work in a data root, so that maintenance deletes nothing that others still write.
+"""Who is at work in a data root, so that nobody takes away what others just rely on.
 
-Whoever changes the lake says so with a shared lock; the system drops it when the process ends,
-however it ends.
+Whoever changes the lake says so with a shared lock, and maintenance deletes nothing meanwhile. The
+system drops a lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from spanner_pipeline.root import DataRoot
 
@@ -17,7 +18,7 @@ from spanner_pipeline.root import DataRoot
 @contextmanager
 def at_work(root: DataRoot) -> Iterator[None]:
     """Say that the lake is being changed; waits while maintenance deletes."""
-    with _lock(root, fcntl.LOCK_SH):
+    with _lock(root.lake.parent, fcntl.LOCK_SH):
         yield
 
 
@@ -28,16 +29,24 @@ def alone(root: DataRoot) -> Iterator[bool]:
     Returns:
         Whether nobody is at it. False, too, on a file system that has no locks.
     """
-    with _lock(root, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
+    with _lock(root.lake.parent, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
         yield held
 
 
 @contextmanager
-def _lock(root: DataRoot, kind: int) -> Iterator[bool]:
-    """Lock the root's own folder, so that no file has to be made."""
-    folder = os.open(root.lake.parent, os.O_RDONLY)
+def one_at_a_time(root: DataRoot) -> Iterator[None]:
+    """Wait for one's turn in what must be seen whole: for moments only."""
+    root.lake.mkdir(exist_ok=True)
+    with _lock(root.lake, fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def _lock(folder: Path, kind: int) -> Iterator[bool]:
+    """Lock a folder that is there, so that no file has to be made."""
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(folder, kind)
+        fcntl.flock(opened, kind)
     except OSError:
         held = False
     else:
@@ -45,4 +54,4 @@ def _lock(root: DataRoot, kind: int) -> Iterator[bool]:
     try:
         yield held
     finally:
-        os.close(folder)
+        os.close(opened)

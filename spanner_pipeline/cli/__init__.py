@@ -11,7 +11,7 @@ import sys
 import typer
 
 from spanner_pipeline.cli import answers, catalog, importing, lake
-from spanner_pipeline.cli.terminal import err
+from spanner_pipeline.cli.terminal import complain
 from spanner_pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -29,5 +29,5 @@ def main() -> None:
     try:
         app()
     except (PipelineError, OSError) as error:
-        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        complain(str(error))
         sys.exit(2)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, coloured, err, misuse, out, short, show
+from spanner_pipeline.cli.terminal import Data, coloured, complain, misuse, out, short, show
 from spanner_pipeline.configuration.source import BillingTotal, Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.report import grouped, plain
@@ -44,7 +44,7 @@ def reconcile(
             comparison = compare(root, catalog, source, total)
         except PipelineError as error:
             failed = True
-            err.print(f"FAILED {total.name}: {error}", style="red", markup=False, soft_wrap=True)
+            complain(f"FAILED {total.name}: {error}")
             continue
         report = write_report(root, comparison)
         failed |= comparison.verdict == "FAIL"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, coloured, err, out, progress, short, show
+from spanner_pipeline.cli.terminal import Data, coloured, complain, out, progress, short, show
 from spanner_pipeline.control import ControlTotals
 from spanner_pipeline.reconciliation.report import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
@@ -45,7 +45,7 @@ def backfill(
     show(_totals_table(outcome.totals))
     _show_failures(outcome.failures)
     for name, why in outcome.broken.items():
-        err.print(f"FAILED {name}: {why}", style="red", markup=False, soft_wrap=True)
+        complain(f"FAILED {name}: {why}")
     if outcome.verdicts:
         table = Table("comparison", "verdict", title="Old bills against the lake")
         table.add_column("report")
@@ -135,7 +135,7 @@ def _order(place: tuple[str, str | None, str | None]) -> tuple[str, str, str]:
 
 def _show_failures(failures: dict[tuple[str, str], str]) -> None:
     for (source, partition), why in failures.items():
-        err.print(f"FAILED {source} {partition}: {why}", style="red", markup=False, soft_wrap=True)
+        complain(f"FAILED {source} {partition}: {why}")
 
 
 def _totals_table(totals: dict[tuple[str, str], ControlTotals]) -> Table:

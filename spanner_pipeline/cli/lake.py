@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
+import polars as pl
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, err, misuse, out, show
+from spanner_pipeline.cli.terminal import Data, complain, misuse, out, show
 from spanner_pipeline.control import Total
 from spanner_pipeline.lake.conflicts import read_conflicts
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger, RevertRecord
+from spanner_pipeline.lake.ledger import ImportRecord, RevertRecord, caught_up
 from spanner_pipeline.lake.maintenance import maintain as run_maintenance
 from spanner_pipeline.lake.revert import RevertRefusedError
 from spanner_pipeline.lake.revert import revert as run_revert
-from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.reconciliation.report import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
 
@@ -28,6 +28,7 @@ AsCsv = Annotated[bool, typer.Option("--csv", help="Print all of it as CSV.")]
 
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1)}
 _SHOWN = 20
+_SIDES = ("kept", "refused")
 
 
 @app.command()
@@ -38,11 +39,13 @@ def batches(
     data: Data = None,
 ) -> None:
     """List the imports, newest first: what, when, by whom, and whether they were reverted."""
-    ledger = _caught_up(DataRoot.locate(data))
+    root = DataRoot.locate(data)
+    ledger = caught_up(root, load_catalog(root).meters.values())
     records = [r for r in reversed(ledger.imports(source)) if batch in (None, r.batch)]
     if batch is not None and not records:
         misuse(f"there is no import `{batch}`; without a name this command lists them all.")
-    states = {id(record): _state(record, ledger.reverts()) for record in records}
+    reverts = ledger.reverts()
+    states = {id(record): _state(record, reverts) for record in records}
     if as_csv:
         writer = csv.writer(out.file, lineterminator="\n")
         writer.writerow(_CSV)
@@ -129,7 +132,7 @@ def revert(
     try:
         reverts = run_revert(root, load_catalog(root), batch, force=force)
     except RevertRefusedError as error:
-        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        complain(str(error))
         raise typer.Exit(1) from None
     table = Table("meter", title=f"Reverted {batch}")
     for name in ("rows\nremoved", "quantity\nremoved", "rows\nrestored", "quantity\nrestored"):
@@ -156,8 +159,6 @@ def conflicts(
     data: Data = None,
 ) -> None:
     """List the rows that said something else than what is kept under their key."""
-    import polars as pl
-
     frame = read_conflicts(DataRoot.locate(data)).collect()
     if meter is not None and not frame.is_empty():
         frame = frame.filter(pl.col("meter") == meter)
@@ -178,9 +179,6 @@ def conflicts(
     show(table)
     if frame.height > _SHOWN:
         out.print(f"{frame.height - _SHOWN} more: --csv prints all.")
-
-
-_SIDES = ("kept", "refused")
 
 
 @app.command()
@@ -206,10 +204,3 @@ def maintain(
         out.print(f"{grouped(done.deleted)} leftovers deleted, {grouped(done.freed)} bytes freed.")
     else:
         out.print("Others are changing the lake: nothing was deleted. Run this again later.")
-
-
-def _caught_up(root: DataRoot) -> Ledger:
-    ledger = Ledger(root)
-    for meter in load_catalog(root).meters.values():
-        ledger.catch_up(EventTable(root, meter))
-    return ledger

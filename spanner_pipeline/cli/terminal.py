@@ -30,9 +30,14 @@ Data = Annotated[
 ]
 
 
+def complain(message: str) -> None:
+    """Say what is wrong."""
+    err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+
+
 def misuse(message: str) -> NoReturn:
     """Say what is wrong with how a command was used, and end."""
-    err.print(message, style="red", markup=False, soft_wrap=True)
+    complain(message)
     raise typer.Exit(2)
 
 

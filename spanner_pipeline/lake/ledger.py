@@ -14,7 +14,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -198,15 +198,15 @@ class Ledger:
         if record.table is None or record.version_after is None:
             return record
         held = table.identity == record.table and (table.version or 0) >= record.version_after
-        return record if held and not self.gone(record) else None
+        return record if held and not self._gone(record) else None
 
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)
 
-    def gone(self, record: ImportRecord) -> bool:
+    def _gone(self, record: ImportRecord) -> bool:
         """Whether an import was reverted since, or one whose rows it met."""
-        return any(self._reverted(batch, record) for batch in (record.batch, *record.builds_on))
+        return self._reverted(record.batch, record) or self.met_gone(record)
 
     def met_gone(self, record: ImportRecord) -> bool:
         """Whether an import met rows that were reverted since."""
@@ -230,7 +230,7 @@ class Ledger:
             _write(path, _spell(record, 1), replace=False)
         except FileExistsError:
             there = _read_import(path.read_text("utf-8"))
-            if self.gone(there):  # what it brought, and what it replaced, is needed all the same
+            if self._gone(there):  # what it brought, and what it replaced, is needed all the same
                 brought = there.version_after != there.version_before
                 _write(path.with_suffix(".again.json") if brought else path, _spell(record, 1))
 
@@ -292,6 +292,14 @@ class Ledger:
         source, partition, digest = batch.split("/")
         stem = f"{file_name(usage)}.{digest}.{configuration[:16]}"
         return self._imports / source / partition, stem
+
+
+def caught_up(root: DataRoot, meters: Iterable[Meter]) -> Ledger:
+    """The ledger of a data root, with all that the tables of these meters say."""
+    ledger = Ledger(root)
+    for meter in meters:
+        ledger.catch_up(EventTable(root, meter))
+    return ledger
 
 
 def _write(path: Path, text: str, *, replace: bool = True) -> None:

@@ -19,7 +19,7 @@ from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.lake.change import changing, until_committed
 from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.replaced import REPLACED
-from spanner_pipeline.lake.table import EventTable, LakeFile
+from spanner_pipeline.lake.table import EventTable, LakeFile, by_day
 from spanner_pipeline.lake.writing import DAY, ROWS_PER_FILE
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.presence import alone, at_work
@@ -78,12 +78,8 @@ def maintain(root: DataRoot, catalog: Catalog, keep: timedelta = KEEP) -> Mainta
 
 def _small_files(files: list[LakeFile]) -> dict[date, list[LakeFile]]:
     """By month, the files that are worth putting together: several small ones of a day."""
-    of_day: dict[date, list[LakeFile]] = defaultdict(list)
-    for file in files:
-        if (file.rows or 0) < _SMALL:
-            of_day[file.day].append(file)
     of_month: dict[date, list[LakeFile]] = defaultdict(list)
-    for day, small in of_day.items():
+    for day, small in by_day(file for file in files if (file.rows or 0) < _SMALL).items():
         if len(small) > 1:
             of_month[day.replace(day=1)] += small
     return of_month

@@ -18,13 +18,19 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.change import changing, until_committed
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger, RevertRecord, whoever
+from spanner_pipeline.lake.ledger import (
+    ImportRecord,
+    Ledger,
+    RevertRecord,
+    caught_up,
+    whoever,
+)
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.presence import at_work
+from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.root import Catalog, DataRoot
 
 
@@ -60,9 +66,7 @@ def revert(
 
 
 def _revert_all(root: DataRoot, catalog: Catalog, batch: str, *, force: bool) -> list[RevertRecord]:
-    ledger = Ledger(root)
-    for meter in catalog.meters.values():
-        ledger.catch_up(EventTable(root, meter))
+    ledger = caught_up(root, catalog.meters.values())
     records = [record for record in ledger.standing() if record.batch == batch]
     if not records:
         _clear_quarantine(root, batch)  # one that was killed may not have come to this
@@ -145,7 +149,10 @@ def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertR
             )
             if removed:
                 entering = f"FROM restored WHERE {DAY} = DATE '{{}}'".format
-                with changing(connection, table, entering, restored, "leaving") as change:
+                with (
+                    changing(connection, table, entering, restored, "leaving") as change,
+                    one_at_a_time(root),
+                ):
                     if not force:  # an import that found all its rows present commits nothing
                         _refuse_if_built_upon(ledger, meter, batch)
                     change.commit(record.said_in_commit())

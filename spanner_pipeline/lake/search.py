@@ -6,14 +6,13 @@ delivery is large, its days are searched one by one first: most of it is there, 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import duckdb
 
 from spanner_pipeline.lake.sums import literal
-from spanner_pipeline.lake.table import EventTable, LakeFile
+from spanner_pipeline.lake.table import EventTable, LakeFile, by_day
 
 _MANY = 2_000_000
 """Rows of which DuckDB could not hold the keys; it would write the whole lake to disk instead."""
@@ -69,9 +68,7 @@ def _search_days(
     unsettled: Mapping[date, tuple[str, int]],
 ) -> None:
     """Find what stands on the day where it is delivered; put the other keys into `missing`."""
-    files: dict[date, list[LakeFile]] = defaultdict(list)
-    for file in table.files():
-        files[file.day].append(file)
+    files = by_day(table.files())
     connection.execute("CREATE TEMP TABLE missing (idempotency_key VARCHAR)")
     for day, (delivered, _) in unsettled.items():
         connection.execute(f"""

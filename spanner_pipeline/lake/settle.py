@@ -1,6 +1,6 @@
 """What becomes of each row of a delivery, given what the lake holds: laws 3 and 4, in SQL.
 
-Belongs here: the outcome of rows. Not here: writing and committing (`merge`).
+Belongs here: the outcome of rows. Not here: writing and committing (`change`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from spanner_pipeline.events import payload_columns
 from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.lake.search import find_existing, number_texts
 from spanner_pipeline.lake.sums import totals_by
-from spanner_pipeline.lake.table import EventTable, LakeFile
+from spanner_pipeline.lake.table import EventTable, by_day
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
 
@@ -145,9 +145,7 @@ def _compare(
     Returns:
         The days that were compared, and the import batches whose rows were found.
     """
-    held: dict[date, list[LakeFile]] = defaultdict(list)
-    for file in table.files():
-        held[file.day].append(file)
+    held = by_day(table.files())
     connection.execute(f"CREATE TEMP TABLE differing AS {incoming.select([])}")
     compared_columns = payload_columns(table.meter)
     if not incoming.source.across_subjects:

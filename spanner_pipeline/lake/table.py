@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -53,6 +54,14 @@ class LakeFile:
     day: date
     rows: int | None
     size: int
+
+
+def by_day(files: Iterable[LakeFile]) -> dict[date, list[LakeFile]]:
+    """Files by the day of their events."""
+    days: dict[date, list[LakeFile]] = defaultdict(list)
+    for file in files:
+        days[file.day].append(file)
+    return days
 
 
 class EventTable:

@@ -15,12 +15,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 
 MISSING_GROUP = "<nil>"
@@ -85,7 +86,8 @@ class Texts(_Strict):
     texts: tuple[str, ...]
 
 
-Filter = Annotated[Condition | Group | Texts, Field(discriminator="type")]
+Rule: TypeAlias = Condition | Group | Texts
+Filter = Annotated[Rule, Field(discriminator="type")]
 Group.model_rebuild()
 
 
@@ -93,7 +95,7 @@ class _Parsed(_Strict):
     filter: Filter
 
 
-def parse_filters(texts: Sequence[str]) -> Condition | Group | Texts | None:
+def parse_filters(texts: Sequence[str]) -> Rule | None:
     """Read filters as a command line has them; all must hold.
 
     `FIELD=TEXT` (repeated for one field: any of them), `FIELD!=VALUE`, `>`, `>=`, `<`, `<=`,
@@ -102,7 +104,7 @@ def parse_filters(texts: Sequence[str]) -> Condition | Group | Texts | None:
     Raises:
         FilterError: When one cannot be read.
     """
-    rules: list[Condition | Group | Texts] = []
+    rules: list[Rule] = []
     same: dict[str, list[str]] = defaultdict(list)
     for text in texts:
         if text.lstrip().startswith("{"):
@@ -126,7 +128,7 @@ class _Unread(str):
     """A value of a command line, which has the type of its field."""
 
 
-def _from_json(text: str) -> Condition | Group | Texts:
+def _from_json(text: str) -> Rule:
     try:
         tree = json.loads(text, parse_float=Decimal, parse_int=Decimal)
         return _Parsed.model_validate({"filter": tree}).filter
@@ -138,7 +140,7 @@ def _from_json(text: str) -> Condition | Group | Texts:
         raise FilterError(f"filter {text}: this is no JSON ({error}).") from error
 
 
-def filter_sql(meter: Meter, rule: Condition | Group | Texts, parameters: dict[str, object]) -> str:
+def filter_sql(meter: Meter, rule: Rule, parameters: dict[str, object]) -> str:
     """SQL for whether an event passes a filter.
 
     Args:
@@ -175,7 +177,8 @@ def filter_sql(meter: Meter, rule: Condition | Group | Texts, parameters: dict[s
             f"filter on `{rule.field}`: {rule.value!r} cannot be more or less than a {kind}."
         )
     right = [one for one in read if one is not None]
-    known = [f"{value(one)}::{_type(meter, rule.field, kind, right)}" for one in right]
+    sql_type = _type(meter, rule.field, kind, right)
+    known = [f"{value(one)}::{sql_type}" for one in right]
     if rule.op == "in":
         return f"{column} IN ({', '.join(known)})" if known else "false"
     if not known:  # another type is never equal
@@ -213,7 +216,7 @@ def _column(meter: Meter, field: str) -> tuple[str, str]:
     if field in _OWN:
         return _OWN[field]
     if field == "meter":
-        return "'" + meter.name.replace("'", "''") + "'", "string"
+        return literal(meter.name), "string"
     dimension = _dimension(meter, field.removeprefix("metadata."))
     return f'"{dimension.column}"', dimension.type
 

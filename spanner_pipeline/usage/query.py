@@ -24,7 +24,7 @@ from spanner_pipeline.usage.aggregations import (
     no_overflow,
 )
 from spanner_pipeline.usage.calendar import BUCKET_SQL, Bucket, bounds, buckets_sql
-from spanner_pipeline.usage.filters import Condition, Group, Texts, filter_sql, group_sql
+from spanner_pipeline.usage.filters import Rule, filter_sql, group_sql
 
 _OWN_COLUMNS = ("bucket_start", "quantity", "events")
 
@@ -36,7 +36,7 @@ def query_usage(
     end: datetime,
     bucket: Bucket = "day",
     group_by: Sequence[str] = (),
-    where: Condition | Group | Texts | None = None,
+    where: Rule | None = None,
     zone: str = "UTC",
     *,
     empty: bool = False,

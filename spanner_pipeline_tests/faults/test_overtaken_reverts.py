@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from spanner_pipeline import importing
+from spanner_pipeline.importing import UsageImport
 from spanner_pipeline.lake import revert
+from spanner_pipeline.lake.change import Change
 from spanner_pipeline.lake.ledger import Ledger, RevertRecord
 from spanner_pipeline.lake.revert import UnknownBatchError
 from spanner_pipeline_tests.faults.pairs import Import, Revert
@@ -89,12 +92,32 @@ def test_a_delivery_that_is_reverted_before_its_import_has_returned_stays_out(
     said: list[object] = []
 
     def take_out() -> None:
-        (record,) = lake.records()
-        said.append(Revert(lake.root, record.batch).do())
+        said.append(Revert(lake.root, lake.events()["import_batch"][0]).do())
 
-    _once(monkeypatch, Ledger, "add", after=take_out)
+    _once(monkeypatch, importing, "merge", after=take_out)
     balance(lake.run())
     assert [type(one) for one in said] == [RevertRecord]
     assert lake.payloads() == {}
     assert Ledger(lake.root).standing() == []
     assert lake.rejected() == []
+
+
+def test_rows_that_a_revert_is_about_to_take_are_not_found_present(
+    lake: TinyRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = lake.run().record.batch
+    lake.place({"again.csv": csv_bytes([*GOOD, BAD.but(quantity="few")])})
+    imports: list[UsageImport] = []
+    imported = Thread(target=lambda: imports.append(Import(lake.root).do()))
+
+    def begin() -> None:
+        imported.start()
+        imported.join(timeout=2)  # time enough, were it not to wait for the revert
+
+    _once(monkeypatch, Change, "commit", before=begin)
+    assert isinstance(Revert(lake.root, batch).do(), RevertRecord)
+    imported.join()
+    (record,) = Ledger(lake.root).standing()
+    assert [done.record for done in imports] == [record]
+    assert record.totals.new.rows == len(GOOD)
+    _stands(lake)
