@@ -108,6 +108,7 @@ def by_digest(folder: Path, name: str) -> Callable[[], None]:
 def held(folder: Path) -> tuple[int, int, str]:
     """Rows, distinct keys and exact quantity of the lake."""
     with open_duckdb() as connection:
+        connection.execute("SET memory_limit = '4GB'")  # this is checked, not measured
         events = EventTable(root_of(folder), METER).select()
         rows, keys, quantity = connection.execute(f"""
             SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT idempotency_key
