@@ -32,10 +32,7 @@ def find_existing(
         table: The lake's events.
         unsettled: SQL that selects what is unsettled of each day, and its number of rows.
     """
-    by_day = sum(rows for _, rows in unsettled.values()) > _MANY
-    hit = table.files() if by_day else []
-    if unsettled and not by_day:
-        hit = _files_with_keys(connection, table, "unsettled")
+    hit = _files_with_keys(connection, table, "unsettled") if unsettled else []
     events = table.select(files=hit, named=True)
     origins = connection.execute(f"SELECT DISTINCT source_file, import_batch FROM ({events})")
     files, batches = zip(*origins.fetchall(), strict=True) if hit else ((), ())
@@ -46,12 +43,12 @@ def find_existing(
     connection.execute(f"CREATE TEMP TABLE existing AS {_held(table, [])}")
     if not hit:
         return
-    if not by_day:
+    if sum(rows for _, rows in unsettled.values()) <= _MANY:
         connection.execute(f"""
             INSERT INTO existing {_held(table, hit)}
             SEMI JOIN unsettled USING (idempotency_key)""")
         return
-    _search_days(connection, table, unsettled)
+    _search_days(connection, table, hit, unsettled)
     others = _files_with_keys(connection, table, "missing")
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE found AS
@@ -65,10 +62,11 @@ def find_existing(
 def _search_days(
     connection: duckdb.DuckDBPyConnection,
     table: EventTable,
+    hit: Sequence[LakeFile],
     unsettled: Mapping[date, tuple[str, int]],
 ) -> None:
     """Find what stands on the day where it is delivered; put the other keys into `missing`."""
-    files = by_day(table.files())
+    files = by_day(hit)
     connection.execute("CREATE TEMP TABLE missing (idempotency_key VARCHAR)")
     for day, (delivered, _) in unsettled.items():
         connection.execute(f"""
