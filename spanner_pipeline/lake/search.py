@@ -90,16 +90,26 @@ def _files_with_keys(
 ) -> list[LakeFile]:
     """The files that may hold keys of a table.
 
-    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more. Where
-    all of a few files have such keys, all are read without being asked.
+    DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more. So
+    many are asked for at once as it can hold. Where all of a few files have such keys, all are read
+    without being asked.
     """
+    [[number]] = connection.execute(f"SELECT count(*) FROM {keys}").fetchall()
+    parts = number // (_MANY + 1) + 1
 
     def among(files: list[LakeFile]) -> list[LakeFile]:
-        hits = connection.execute(f"""
-            SELECT DISTINCT lake_file FROM ({table.select(files=files, named=True)})
-            SEMI JOIN (SELECT hash(idempotency_key) AS h FROM {keys})
-            ON h = hash(idempotency_key)""").fetchall()
-        names = {name for (name,) in hits}
+        names: set[str] = set()
+        for part in range(parts):
+            others = [file for file in files if str(file.location) not in names]
+            if not others:
+                break
+            of_part = f"WHERE h % {parts} = {part}"
+            hits = connection.execute(f"""
+                SELECT DISTINCT lake_file FROM (SELECT lake_file, hash(idempotency_key) AS h
+                    FROM ({table.select(files=others, named=True)})) AS held
+                SEMI JOIN (SELECT h FROM (SELECT hash(idempotency_key) AS h FROM {keys}) {of_part})
+                USING (h) {of_part}""").fetchall()
+            names |= {name for (name,) in hits}
         return [file for file in files if str(file.location) in names]
 
     files = table.files()
