@@ -94,6 +94,9 @@ def _files_with_keys(
     many are asked for at once as it can hold. Where all of a few files have such keys, all are read
     without being asked.
     """
+    files = table.files()
+    if not files:
+        return files
     [[number]] = connection.execute(f"SELECT count(*) FROM {keys}").fetchall()
     parts = number // (_MANY + 1) + 1
 
@@ -112,7 +115,6 @@ def _files_with_keys(
             names |= {name for (name,) in hits}
         return [file for file in files if str(file.location) in names]
 
-    files = table.files()
     few = files[:: len(files) // _FEW + 1]
     found = among(few)
     if len(found) == len(few):
