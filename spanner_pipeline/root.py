@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Generic
 
 from spanner_pipeline.configuration.document import Document, KeyPath, Model, read_document
-from spanner_pipeline.configuration.source import BillingTotal, Source, Usage
+from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.errors import ConfigurationError, Problem
 from spanner_pipeline.meters import Meter
 

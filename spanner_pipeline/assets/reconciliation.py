@@ -5,7 +5,8 @@ import dagster as dg
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.usage import feeding
-from spanner_pipeline.configuration.source import BillingTotal, Source
+from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.reconciliation.compare import STATUSES, reconcile
 from spanner_pipeline.reconciliation.report import grouped, percent, signed, write_report
 from spanner_pipeline.root import Catalog, DataRoot

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from spanner_pipeline.cli.terminal import Data, coloured, complain, misuse, out, short, show
-from spanner_pipeline.configuration.source import BillingTotal, Source
+from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.report import grouped, plain
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog

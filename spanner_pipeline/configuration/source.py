@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.values import (
@@ -22,14 +22,14 @@ from spanner_pipeline.configuration.values import (
     Mistake,
     MistakesError,
     Quantity,
+    Share,
     Strict,
     Timestamp,
     Value,
+    complete_date,
     known_zone,
-    percentage,
 )
 
-Share = Annotated[Decimal, BeforeValidator(percentage)]
 Grain = Literal["day", "month", "year", "whole"]
 
 WHOLE = "whole"
@@ -70,13 +70,6 @@ class Partitions(Strict):
         ):
             raise ValueError(f"`from` must be the first day of a {self.grain}.")
         return self
-
-
-def complete_date(text: str) -> str:
-    """Complete `2013` and `2013-02` to the first day of that period."""
-    if re.fullmatch(r"\d{4}", text):
-        return f"{text}-01-01"
-    return f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
 
 
 class Scope(Strict):
@@ -125,70 +118,6 @@ class Usage(Strict):
         """The source columns that this usage reads."""
         values = [self.subject, self.quantity, self.timestamp, *self.dimensions.values()]
         return [*(name for value in values for name in value.columns), *self.where]
-
-
-class Period(Strict):
-    """The period an old total covers: [start, end) on the clock of `zone`."""
-
-    column: str
-    format: str = "%Y-%m"
-    grain: Literal["day", "month", "year"]
-    zone: Value
-    from_: date | None = Field(default=None, alias="from")
-    to: date | None = None
-
-    @field_validator("zone", mode="before")
-    @classmethod
-    def _zone_or_column(cls, given: Any) -> Any:
-        return {"constant": given} if isinstance(given, str) else given
-
-    @field_validator("zone")
-    @classmethod
-    def _known(cls, zone: Value) -> Value:
-        known_zone(zone.constant)
-        return zone
-
-    @field_validator("from_", "to", mode="before")
-    @classmethod
-    def _whole_date(cls, given: Any) -> Any:
-        return complete_date(given) if isinstance(given, str) else given
-
-
-class OldQuantity(Quantity):
-    """A quantity on the old bill; `per: day` says that it is a daily mean over the period."""
-
-    per: Literal["period", "day"] = "period"
-
-
-class Tolerance(Strict):
-    """How far an unexplained difference may go: in units (for each day with `per`), or relative."""
-
-    absolute: Decimal = Field(default=Decimal(0), ge=0)
-    relative: Share = Decimal(0)
-    per: Literal["period", "day"] = "period"
-
-
-class BillingTotal(Strict):
-    """What the old system says was used, to be compared with the lake."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9_]+$")
-    description: str = ""
-    meter: str
-    where: dict[str, Filter] = Field(default_factory=dict)
-    subject: Value | None = None
-    period: Period
-    quantity: OldQuantity
-    amount: OldQuantity | None = None
-    currency: str = ""
-    tolerance: Tolerance = Tolerance()
-    severity: Literal["error", "warn"] = "error"
-
-    @property
-    def columns(self) -> list[str]:
-        """The source columns that this comparison reads."""
-        values = [v for v in (self.subject, self.quantity, self.amount, self.period.zone) if v]
-        names = [name for value in values for name in value.columns]
-        return [*names, self.period.column, *self.where]
 
 
 class Source(Strict):

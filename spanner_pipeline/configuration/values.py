@@ -8,9 +8,16 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from string import Formatter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from spanner_pipeline.configuration import patterns
 
@@ -203,3 +210,13 @@ def percentage(text: str) -> Decimal:
     if share > 1:
         raise ValueError("a share cannot be above 100%.")
     return share
+
+
+Share = Annotated[Decimal, BeforeValidator(percentage)]
+
+
+def complete_date(text: str) -> str:
+    """Complete `2013` and `2013-02` to the first day of that period."""
+    if re.fullmatch(r"\d{4}", text):
+        return f"{text}-01-01"
+    return f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text
