@@ -8,7 +8,7 @@ and shown all the same.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from functools import cached_property
 from typing import Literal
@@ -23,7 +23,8 @@ from spanner_pipeline.lake.ledger import ImportRecord, Ledger
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.reconciliation.causes import Explanation
-from spanner_pipeline.reconciliation.explain import Deliveries, explain
+from spanner_pipeline.reconciliation.deliveries import Deliveries
+from spanner_pipeline.reconciliation.explain import explain
 from spanner_pipeline.reconciliation.lake_side import create_events_view, read_lake_side
 from spanner_pipeline.reconciliation.totals import (
     OldTotals,
@@ -222,7 +223,7 @@ def reconcile(
     old = read_old_totals(root, source, total, meter)
     if period is not None:
         within = pl.col("first").dt.to_string().str.starts_with(period)
-        old = _narrowed(old, within)
+        old = replace(old, cells=old.cells.filter(within))
     table = EventTable(root, meter)
     imports = tuple(record for record in Ledger(root).current() if record.meter == meter.name)
     deliveries = Deliveries(catalog, meter, imports)
@@ -231,8 +232,7 @@ def reconcile(
         side = read_lake_side(connection, old, total, meter)
         cells, decimals = _in_value(side.cells.with_row_index("cell"), meter, total)
         cells = _judge(cells, decimals, total)
-        differing = cells.filter(pl.col("difference") != 0)
-        found = explain(root, connection, meter, total, cells, differing, deliveries, decimals)
+        found = explain(root, connection, meter, total, cells, deliveries)
     explained: dict[int, Decimal] = {}
     for cause in found.explanations:
         explained[cause.cell] = EXACT.add(explained.get(cause.cell, Decimal(0)), cause.quantity)
@@ -261,15 +261,7 @@ def reconcile(
     )
 
 
-def _narrowed(old: OldTotals, within: pl.Expr) -> OldTotals:
-    from dataclasses import replace
-
-    return replace(old, cells=old.cells.filter(within))
-
-
-def _in_value(
-    cells: pl.DataFrame, meter: Meter, total: BillingTotal
-) -> tuple[pl.DataFrame, int]:
+def _in_value(cells: pl.DataFrame, meter: Meter, total: BillingTotal) -> tuple[pl.DataFrame, int]:
     """Put both sides into one unit, and say how many decimals it has: usage, or usage x price."""
     cells = cells.with_columns(pl.col("new").alias("usage"))
     if total.price is None:
@@ -287,8 +279,9 @@ def _in_value(
         exact_series("new", values, decimals, total.name),
         *(exact_series(n, cells[n], decimals, total.name) for n in ("old", "copies", "credits")),
         exact_series("price", prices, cells.schema["price"].scale, total.name),  # type: ignore[attr-defined]
-        pl.coalesce("why", pl.when(priceless).then(pl.lit("the old bill has no price for it")))
-        .alias("why"),
+        pl.coalesce(
+            "why", pl.when(priceless).then(pl.lit("the old bill has no price for it"))
+        ).alias("why"),
     )
     return cells, decimals
 

@@ -73,7 +73,9 @@ class Deliveries:
                     found.append((source.source, key, None, None))
                     continue
                 first = date.fromisoformat(complete_date(key))
-                found.append((source.source, key, first, next_period(source.partitions.grain, first)))
+                found.append(
+                    (source.source, key, first, next_period(source.partitions.grain, first))
+                )
         return found
 
     def not_imported_during(self, cells: pl.DataFrame) -> dict[str, list[str]]:

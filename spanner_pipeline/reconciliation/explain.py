@@ -1,22 +1,321 @@
-"""Why old and new differ (being written)."""
+"""Why old and new differ: causes, tested by counting again, whose parts sum to the difference.
+
+Belongs here: which numbers are looked at, how deeply, and what they have in common. How one number
+may have been counted is in `estimate` and `operations`, the search for it in `search`.
+"""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from math import log2
 from typing import Any
 
-from spanner_pipeline.reconciliation.causes import Explanation
-from spanner_pipeline.reconciliation.deliveries import Deliveries as Deliveries
+import duckdb
+import polars as pl
+
+from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.control import EXACT
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.reconciliation.atoms import Neighbourhood, Surroundings
+from spanner_pipeline.reconciliation.causes import (
+    CAUSES,
+    CUSTOMERS,
+    NOT_IMPORTED,
+    REJECTED,
+    Explanation,
+)
+from spanner_pipeline.reconciliation.deliveries import Deliveries
+from spanner_pipeline.reconciliation.estimate import Case, Switch, switches_of
+from spanner_pipeline.reconciliation.operations import EVENT_UNITS, Operation
+from spanner_pipeline.reconciliation.search import Search, Way
+from spanner_pipeline.reconciliation.totals import dimension_columns
+from spanner_pipeline.root import DataRoot
+from spanner_pipeline.usage.aggregations import ADDITIVE
+
+MOST_SEARCHED = 20_000
+"""Numbers that are looked at one by one; the biggest differences first."""
+
+MOST_IN_DEPTH = 300
+"""Numbers of which ways of several steps are tried."""
+
+_ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
 
 @dataclass(frozen=True)
 class Found:
-    """What was found."""
+    """What was found.
+
+    Attributes:
+        explanations: The causes, by number, then in the declared order.
+        not_searched: Numbers that were left, or not searched in depth, because there are too many.
+    """
 
     explanations: tuple[Explanation, ...]
     not_searched: int = 0
 
 
-def explain(*arguments: Any) -> Found:
-    """Nothing yet."""
-    return Found(())
+def explain(
+    root: DataRoot,
+    connection: duckdb.DuckDBPyConnection,
+    meter: Meter,
+    total: BillingTotal,
+    cells: pl.DataFrame,
+    deliveries: Deliveries,
+) -> Found:
+    """Find the causes of differences.
+
+    Args:
+        root: The data root.
+        connection: Has the view `events`; its time zone is UTC.
+        meter: The meter.
+        total: The declaration.
+        cells: All numbers, judged.
+        deliveries: The deliveries of the meter.
+    """
+    differing = cells.filter(pl.col("difference") != 0)
+    if differing.is_empty() or meter.aggregation not in ADDITIVE:
+        return Found(())
+    differing = differing.sort(pl.col("difference").abs(), "cell", descending=[True, False])
+    zones = cells["zone"].drop_nulls().value_counts(sort=True)["zone"].to_list()
+    around = Neighbourhood(root, connection, meter, total, deliveries, sorted(zones[:6]))
+    detective = _Detective(around, meter, total, differing, deliveries)
+    detective.not_imported(set(cells.filter(pl.col("events") > 0)["period"]))
+    return detective.run()
+
+
+class _Detective:
+    """Looks at the numbers that differ, the biggest first, twice: what explains one may another."""
+
+    def __init__(
+        self,
+        around: Neighbourhood,
+        meter: Meter,
+        total: BillingTotal,
+        differing: pl.DataFrame,
+        deliveries: Deliveries,
+    ) -> None:
+        self._around, self._meter, self._total = around, meter, total
+        self._differing = differing.head(MOST_SEARCHED)
+        self._left = differing.height - self._differing.height
+        self._deliveries = deliveries
+        money = total.price is not None
+        self._digits = meter.decimals + (differing.schema["price"].scale if money else 0)  # type: ignore[attr-defined]
+        self._found: dict[int, list[Explanation]] = {}
+        self._seen: Counter[tuple[str, ...]] = Counter()
+        self._rows = {row["cell"]: row for row in self._differing.iter_rows(named=True)}
+        self._others = _Others(self._differing, dimension_columns(total), self._whole)
+
+    def run(self) -> Found:
+        first = self._cases(self._pending())
+        for cell, (case, switches) in first.items():
+            self._look(cell, case, switches, deep=False)
+        unsolved = [cell for cell in first if cell not in self._found]
+        deep = unsolved[:MOST_IN_DEPTH]
+        self._left += len(unsolved) - len(deep)
+        for cell in deep:
+            self._look(cell, *first[cell], deep=True)
+        self._hours([cell for cell in deep if cell not in self._found])
+        self._events([cell for cell in deep if cell not in self._found], first)
+        # Once more, with what explains other numbers.
+        for cell in unsolved:
+            if cell not in self._found:
+                self._look(cell, *first[cell], deep=cell in deep)
+        for cell in unsolved:
+            if cell not in self._found and self._total.price is None:
+                self._found[cell] = self._narrowed(*first[cell])
+        ordered = sorted(
+            (e for found in self._found.values() for e in found),
+            key=lambda e: (e.cell, _ORDER[e.cause], e.detail),
+        )
+        return Found(tuple(ordered), self._left)
+
+    def _pending(self) -> pl.DataFrame:
+        """What is left, numbers that both sides have first: they may take up those of one side."""
+        one_sided = pl.col("old").is_null() | pl.col("new").is_null()
+        left = self._differing.filter(~pl.col("cell").is_in(list(self._found)))
+        return left.sort(one_sided, pl.col("old").is_null(), maintain_order=True)
+
+    def _whole(self, number: Decimal | None) -> int | None:
+        return None if number is None else int(number.scaleb(self._digits, EXACT))
+
+    def _cases(
+        self, cells: pl.DataFrame, *, hourly: bool = False
+    ) -> dict[int, tuple[Case, list[Switch]]]:
+        if cells.is_empty():
+            return {}
+        surroundings = self._around.of(cells, hourly=hourly)
+        return {row["cell"]: self._case(row, surroundings) for row in cells.iter_rows(named=True)}
+
+    def _case(self, row: Mapping[str, Any], around: Surroundings) -> tuple[Case, list[Switch]]:
+        price = 1
+        if self._total.price is not None:
+            price = (
+                int(row["price"].scaleb(self._digits - self._meter.decimals)) if row["price"] else 0
+            )
+        numbers = (self._whole(row[name]) for name in ("old", "new"))
+        old, new = numbers
+        case = Case(
+            row["cell"],
+            old,
+            new,
+            around.atoms.get(row["cell"], []),
+            price,
+            self._whole(row["copies"]) or 0,
+            self._whole(row["credits"]) or 0,
+            row["days"],
+            self._total.quantity.per == "day",
+            self._digits,
+        )
+        closes_after = self._total.old_system.closes_after
+        return case, switches_of(case, around.clocks, row["zone"], closes_after)
+
+    def _look(self, cell: int, case: Case, switches: list[Switch], *, deep: bool) -> None:
+        if cell not in self._found:
+            search = Search(case, switches, self._others.of(cell), self._seen)
+            self._believe(cell, case, search.run(deep=deep))
+
+    def _hours(self, cells: Sequence[int]) -> None:
+        if not cells:
+            return
+        rows = self._differing.filter(pl.col("cell").is_in(cells))
+        for cell, (case, switches) in self._cases(rows, hourly=True).items():
+            search = Search(case, switches, {}, self._seen)
+            self._believe(cell, case, search.hours())
+
+    def _events(self, cells: Sequence[int], cases: Mapping[int, tuple[Case, list[Switch]]]) -> None:
+        if not cells:
+            return
+        events: dict[int, list[list[int]]] = {}
+        if self._total.price is None and self._meter.aggregation == "sum":
+            rows = self._differing.filter(pl.col("cell").is_in(cells))
+            units = [u for u in EVENT_UNITS if u >= Decimal(1).scaleb(-self._meter.decimals)]
+            events = self._around.rounded(rows, units)
+        for cell in cells:
+            case, switches = cases[cell]
+            search = Search(case, switches, {}, self._seen)
+            self._believe(cell, case, search.rounded_events(events.get(cell)))
+
+    def _believe(self, cell: int, case: Case, way: Way | None) -> None:
+        if way is None:
+            return
+        found = []
+        for step, part in way.parts(case):
+            self._seen[step.key] += 1
+            details = "; or ".join([step.detail, *way.alternatives])
+            known = getattr(step, "known", False)
+            quantity = self._exact(part)
+            found.append(Explanation(cell, step.cause, details, quantity, known))
+            if isinstance(step, Operation) and step.other is not None:
+                self._other_side(step, cell)
+        self._found[cell] = found
+
+    def _other_side(self, step: Operation, cell: int) -> None:
+        """A number that is meant by another: all of it is explained by that."""
+        assert step.other is not None
+        row, other = self._rows[step.other], self._rows[cell]
+        where = "the old bill has it under" if row["old"] is None else "the lake has it under"
+        detail = f"{where} {other['subject']}"
+        gap = row["difference"]
+        self._found[step.other] = [Explanation(step.other, CUSTOMERS, detail, gap)]
+        self._others.take(step.other)
+
+    def _exact(self, part: int) -> Decimal:
+        return EXACT.scaleb(Decimal(part), -self._digits)
+
+    def _narrowed(self, case: Case, switches: Sequence[Switch]) -> list[Explanation]:
+        """Rejected rows are on record: they are named where they bring the numbers nearer."""
+        total, chosen, found = case.estimate(()), [], []
+        for switch in switches:
+            if switch.cause != REJECTED:
+                continue
+            narrowed = case.estimate([*chosen, switch])
+            if abs(case.target - narrowed) < abs(case.target - total):
+                part = self._exact(total - narrowed)
+                found.append(Explanation(case.cell, REJECTED, switch.detail, part, known=True))
+                chosen.append(switch)
+                total = narrowed
+        return found
+
+    def not_imported(self, held: set[str]) -> None:
+        """Explain in full the numbers of a time of which nothing was imported.
+
+        Args:
+            held: Periods of which the lake has events all the same.
+        """
+        missing = self._deliveries.missing()
+        by_source: dict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
+        for source, key, first, after in missing:
+            by_source[source].append((key, first, after))
+        feeding = self._deliveries.sources
+        if not feeding or any(source.source not in by_source for source in feeding):
+            return
+        for cell, row in self._rows.items():
+            if row["period"] in held:
+                continue
+            begins, days = row["first"], row["days"]
+            names = []
+            for source in feeding:
+                overlapping = [
+                    (key, first, after)
+                    for key, first, after in by_source[source.source]
+                    if first is None
+                    or (
+                        first.toordinal() < begins.toordinal() + days
+                        and begins.toordinal() < after.toordinal()
+                    )
+                ]
+                covered = sum(
+                    days
+                    if first is None
+                    else min(after.toordinal(), begins.toordinal() + days)
+                    - max(first.toordinal(), begins.toordinal())
+                    for _, first, after in overlapping
+                )
+                if covered < days:
+                    break
+                names += [f"{source.source} {key}" for key, _, _ in overlapping]
+            else:
+                shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+                detail = f"nothing was imported for this time: {shown}"
+                gap = row["difference"]
+                self._found[cell] = [Explanation(cell, NOT_IMPORTED, detail, gap, known=True)]
+
+
+class _Others:
+    """Customers whose usage may be meant: those that only one side has in the same period."""
+
+    def __init__(self, differing: pl.DataFrame, dimensions: list[str], whole: Any) -> None:
+        self._slot: dict[int, tuple[Any, ...]] = {}
+        self._one_sided: dict[tuple[Any, ...], dict[int, tuple[int, str]]] = defaultdict(dict)
+        for row in differing.iter_rows(named=True):
+            slot = (row["period"], *(row[name] for name in dimensions))
+            self._slot[row["cell"]] = slot
+            if row["subject"] and (row["old"] is None) != (row["new"] is None):
+                adds = whole(row["new"]) if row["old"] is None else -whole(row["old"])
+                if adds:
+                    self._one_sided[slot][row["cell"]] = (adds, row["subject"])
+
+    def of(self, cell: int) -> dict[int, list[Operation]]:
+        """The operations that add another customer's usage to a number, by what they add."""
+        beside = self._one_sided.get(self._slot[cell], {})
+        bits = 3 + log2(max(1, len(beside)))
+        own = beside.get(cell)
+        found: dict[int, list[Operation]] = defaultdict(list)
+        for other, (adds, subject) in beside.items():
+            if other == cell or (own is not None and (own[0] > 0) == (adds > 0)):
+                continue
+            detail = (
+                f"the old bill has under this customer what the lake has under {subject}"
+                if adds > 0
+                else f"the lake has under this customer what the old bill has under {subject}"
+            )
+            key = (CUSTOMERS, detail)
+            found[adds].append(Operation(CUSTOMERS, detail, key, bits, other))
+        return found
+
+    def take(self, cell: int) -> None:
+        """A customer's usage can be meant only once."""
+        self._one_sided[self._slot[cell]].pop(cell, None)

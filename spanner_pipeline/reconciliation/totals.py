@@ -86,7 +86,9 @@ def read_old_totals(root: DataRoot, source: Source, total: BillingTotal, meter: 
     return OldTotals(
         tuple(files),
         cells,
-        wanted.filter(pl.col("why").is_not_null()).select("source_file", "line", "original", "why"),
+        wanted.filter(pl.col("why").is_not_null())
+        .select("source_file", "line", "original", "why")
+        .sort("source_file", "line"),
         _contradictions(subtotals, wanted),
         rows.height,
         rows.height - wanted.height - subtotals.height,
@@ -110,10 +112,9 @@ def with_bounds(cells: pl.DataFrame, period: Period) -> pl.DataFrame:
         first = pl.col("begins")
         parts = []
         for (zone,), part in cells.partition_by("zone", as_dict=True, maintain_order=True).items():
-            known = zone is not None and is_zone(str(zone))
-            instants = [first_instant(pl.col(n), str(zone)) for n in ("begins", "ends")]
-            nothing = pl.lit(None, dtype=texts.MICROSECONDS_UTC)
-            start, end = instants if known else (nothing, nothing)
+            start = end = pl.lit(None, dtype=texts.MICROSECONDS_UTC)
+            if zone is not None and is_zone(str(zone)):
+                start, end = (first_instant(pl.col(n), str(zone)) for n in ("begins", "ends"))
             parts.append(part.with_columns(start.alias("start"), end.alias("end")))
         label = _label(period)
     days = (pl.col("ends").cast(pl.Date) - pl.col("begins").cast(pl.Date)).dt.total_days()
@@ -274,6 +275,7 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
         pl.col("start").is_not_null()
         & (pl.col("ends") > pl.col("begins"))
         & pl.col("subject").is_not_null()
+        & ((pl.col("subject") != "") | pl.lit(total.subject is None))
         & ~pl.col("malformed")
     )
     at = pl.concat_str("source_file", pl.lit(":"), "line")
@@ -323,7 +325,7 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
         .then("why")
         .when(clash)
         .then(pl.lit("this period is billed on two clocks, so its usage would count in both"))
-        .when("_overlaps")
+        .when(pl.col("_overlaps") & pl.lit(total.period.grain is None))
         .then(pl.lit("this period overlaps another of the same, so usage would count in both"))
         .when(pl.col("_prices") > 1)
         .then(pl.lit("its lines have several prices"))

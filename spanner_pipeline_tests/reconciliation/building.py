@@ -14,7 +14,7 @@ import yaml
 
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.explain import Explanation
+from spanner_pipeline.reconciliation.causes import Explanation
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.usage.events import Event, a_meter, fill
 
@@ -131,7 +131,8 @@ def statuses(comparison: Comparison) -> dict[tuple[str, str], str]:
 
 def found(comparison: Comparison) -> list[tuple[str, str, Decimal]]:
     """Causes as subject, cause and amount."""
-    return [(str(c.cell[0]), c.cause, c.quantity) for c in comparison.causes]
+    subjects = comparison.cells["subject"]
+    return [(subjects[c.cell], c.cause, c.quantity) for c in comparison.causes]
 
 
 def balances(comparison: Comparison) -> bool:
@@ -140,10 +141,10 @@ def balances(comparison: Comparison) -> bool:
         (row["new"] or 0) - (row["old"] or 0)
         == row["difference"]
         == sum((c.quantity for c in of(comparison, row)), row["unexplained"])
-        for row in comparison.cells.iter_rows(named=True)
+        for row in comparison.compared.iter_rows(named=True)
     )
 
 
 def of(comparison: Comparison, row: Mapping[str, Any]) -> list[Explanation]:
     """The causes of one cell."""
-    return comparison.causes_of((row["subject"], row["period"], row["zone"]))
+    return comparison.causes_of(row["cell"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,17 @@ import polars as pl
 import pytest
 
 from spanner_pipeline.importing import import_partition
+from spanner_pipeline.reconciliation.causes import (
+    BOUNDARY,
+    MISSING,
+    NOT_IMPORTED,
+    REJECTED,
+    ROUNDING,
+    TWICE,
+)
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.reconciliation.building import Books, balances, found
 from spanner_pipeline_tests.usage.events import Event
-
-TWICE = "day counted twice in the old bill"
-MISSING = "day missing in the old bill"
-ZONE = "period boundary in another zone"
-ROUNDING = "rounding of the old bill"
-REJECTED = "rejected rows"
 
 # Tokyo's January: 15:00Z of December to 15:00Z of January. Its days: 7, 100, 30.3, 1,000,000, 11.
 USAGE = [
@@ -47,7 +48,7 @@ def billed(path: Path, units: object, events: list[Event] = USAGE, **meter: Any)
         (TRUE + 7, TWICE, "the old bill counts twice 2024-01-01"),
         (TRUE - Decimal("30.3"), MISSING, "the old bill lacks 2024-01-20"),
         (TRUE - 11, MISSING, "the old bill lacks 2024-01-31"),
-        (TRUE - 7 + 13, ZONE, "the old bill cuts this period in UTC, not in Asia/Tokyo"),
+        (TRUE - 7 + 13, BOUNDARY, "the old bill cuts this period in UTC, not in Asia/Tokyo"),
         (1_001_000, ROUNDING, "the old bill rounds up to a full 1,000"),
         (1_000_000, ROUNDING, "the old bill rounds to the nearest or down to a full 1,000"),
         (1_000_200, ROUNDING, "the old bill rounds up to a full 100"),
@@ -73,19 +74,19 @@ def test_two_days_of_the_same_amount_are_both_named(tmp_path: Path) -> None:
 
 
 def test_causes_that_no_number_can_tell_apart_are_all_named(tmp_path: Path) -> None:
-    events = [Event("2023-12-31T15:00:00Z", 7, "a"), Event("2024-01-10T01:00:00Z", 60, "a")]
-    (cause,) = billed(tmp_path, 60, events).compare().causes
-    assert (cause.cause, cause.quantity) == (MISSING, Decimal(7))
+    events = [Event("2023-12-31T15:00:00Z", 70, "a"), Event("2024-01-10T01:00:00Z", 6001, "a")]
+    (cause,) = billed(tmp_path, 6001, events).compare().causes
+    assert (cause.cause, cause.quantity) == (BOUNDARY, Decimal(70))
     assert cause.detail == (
-        "the old bill lacks 2024-01-01; or cuts this period in UTC, not in Asia/Tokyo"
+        "the old bill cuts this period in UTC, not in Asia/Tokyo; or the old bill lacks 2024-01-01"
     )
 
 
 def test_a_month_cut_in_utc_whose_start_is_the_same(tmp_path: Path) -> None:
     """London's March begins in winter time, equal to UTC, and ends in summer time."""
-    books = Books(tmp_path).bill(("a", "Europe/London", "2024-03", 12, ""))
-    books.lake(Event("2024-03-05T00:00:00Z", 5, "a"), Event("2024-03-31T23:30:00Z", 7, "a"))
-    assert found(books.compare()) == [("a", ZONE, Decimal(-7))]
+    books = Books(tmp_path).bill(("a", "Europe/London", "2024-03", 1207, ""))
+    books.lake(Event("2024-03-05T00:00:00Z", 1200, "a"), Event("2024-03-31T23:30:00Z", 7, "a"))
+    assert found(books.compare()) == [("a", BOUNDARY, Decimal(-7))]
 
 
 @pytest.mark.parametrize("units", [TRUE + 1, TRUE - 1, 1_000_337, 1_003_000, 0, -3, TRUE * 2])
@@ -105,11 +106,13 @@ def test_round_totals_that_are_small_say_nothing(tmp_path: Path) -> None:
 
 
 def test_count_meters_are_explained_in_events(tmp_path: Path) -> None:
-    events = [Event(f"2024-01-{day:02}T01:00:00Z", 50, "a") for day in (3, 3, 4, 5, 5, 5)]
-    for units, cause in ((8, TWICE), (3, MISSING)):
+    counts = {3: 131, 4: 12, 5: 143}
+    days = (day for day, count in counts.items() for _ in range(count))
+    events = [Event(f"2024-01-{day:02}T01:00:00Z", 50, "a") for day in days]
+    for units, cause in ((286 + 12, TWICE), (286 - 143, MISSING)):
         books = billed(tmp_path / cause, units, events, aggregation="count", decimals=0)
         comparison = books.compare()
-        assert found(comparison) == [("a", cause, Decimal(6 - units))]
+        assert found(comparison) == [("a", cause, Decimal(286 - units))]
         assert balances(comparison)
 
 
@@ -202,16 +205,26 @@ def test_quarantine_of_an_earlier_configuration_with_other_decimals(tmp_path: Pa
 
 def test_credits_count_as_what_they_are(tmp_path: Path) -> None:
     events = [
-        Event("2024-01-03T00:00:00Z", "-20", "a"),
-        Event("2024-01-04T00:00:00Z", "-7", "a"),
+        Event("2024-01-03T00:00:00Z", "-20.25", "a"),
+        Event("2024-01-04T00:00:00Z", "-7.1", "a"),
     ]
-    for units, cause, amount in ((-47, TWICE, 20), (-20, MISSING, -7)):
+    for units, cause, amount in (("-47.6", TWICE, "20.25"), ("-20.25", MISSING, "-7.1")):
         comparison = billed(tmp_path / cause, units, events).compare()
         assert found(comparison) == [("a", cause, Decimal(amount))]
 
 
-def test_nothing_imported_has_no_cause(tmp_path: Path) -> None:
+def test_what_nobody_imported_is_the_cause_of_all_that_is_not_there(tmp_path: Path) -> None:
     comparison = Books(tmp_path).bill(("a", "Asia/Tokyo", "2024-01", 5, "")).compare()
-    assert found(comparison) == []
-    assert comparison.unexplained == -5
-    json.dumps([c.detail for c in comparison.causes])
+    assert found(comparison) == [("a", NOT_IMPORTED, Decimal(-5))]
+    (cause,) = comparison.causes
+    assert cause.detail == "nothing was imported for this time: usage whole"
+    assert comparison.verdict == "FAIL"
+
+
+def test_numbers_too_small_to_tell_causes_apart_get_none(tmp_path: Path) -> None:
+    """Of six calls on three days, a third of all differences would look like a day."""
+    events = [Event(f"2024-01-{day:02}T01:00:00Z", 1, "a") for day in (3, 3, 4, 5, 5, 5)]
+    for units in (1, 2, 3, 4, 5, 7, 8, 9):
+        comparison = billed(tmp_path / str(units), units, events).compare()
+        assert found(comparison) == []
+        assert comparison.unexplained == 6 - units
