@@ -12,7 +12,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench lint format lock browser sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile lint format lock browser sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ test-ui: $(READY) ## only the tests that drive a browser
 
 bench: $(READY) ## measure the merge beside bare engines and peers (N=10000000 events)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks $(N)
+
+bench-reconcile: $(READY) ## measure a reconciliation beside a bare scan (N=10000000 events)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.reconciling $(N)
 
 lint: $(READY) ## ruff and the type checker
 	@$(BIN)/ruff check .

@@ -82,19 +82,24 @@ class ControlTotals:
 
 def exact_sum(quantities: pl.Series) -> Decimal:
     """The exact sum of a decimal column, nulls as 0, without the wrap-around of 128 bits."""
-    known = quantities.drop_nulls()
-    if known.is_empty():
-        return Decimal(0)
-    low, high = known.min(), known.max()
-    assert isinstance(low, Decimal)
-    assert isinstance(high, Decimal)
-    scale = known.dtype.scale if isinstance(known.dtype, pl.Decimal) else 0
-    if max(abs(low), abs(high)) * known.len() < 10 ** (MAX_PRECISION - scale - 1):
-        return Decimal(str(known.sum()))
+    if sums_fit(quantities):
+        return Decimal(str(quantities.sum()))
     total = Decimal(0)
-    for value in known:
+    for value in quantities.drop_nulls():
         total = EXACT.add(total, value)
     return total
+
+
+def sums_fit(quantities: pl.Series) -> bool:
+    """Whether Polars can add any of a decimal column's values without a wrap-around."""
+    low, high = quantities.min(), quantities.max()
+    if low is None:
+        return True
+    assert isinstance(low, Decimal)
+    assert isinstance(high, Decimal)
+    scale = quantities.dtype.scale if isinstance(quantities.dtype, pl.Decimal) else 0
+    largest = max(abs(low), abs(high))
+    return bool(largest * quantities.len() < 10 ** (MAX_PRECISION - scale - 1))
 
 
 def totals_by_file(frame: pl.DataFrame) -> Mapping[str, Total]:

@@ -6,12 +6,13 @@ Belongs here: where things are, and the catalog of what is declared. Nothing her
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic
 
-from spanner_pipeline.configuration.document import Document, KeyPath, Model, read_document
 from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.document import Document, KeyPath, Model, read_document
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.errors import ConfigurationError, Problem
 from spanner_pipeline.meters import Meter
@@ -167,17 +168,8 @@ def _check_dimensions(
     usage: Usage, meter: Meter, path: KeyPath, document: Document
 ) -> list[Problem]:
     path = (*path, "dimensions")
-    names = [dimension.name for dimension in meter.dimensions]
     required = [dimension.name for dimension in meter.dimensions if dimension.must_be_present]
-    has = f"it has {', '.join(names)}" if names else "it has none"
-    return [
-        document.problem(
-            (*path, name),
-            f"meter {meter.name} has no such dimension ({has}). Remove it, or add it to the meter.",
-        )
-        for name in usage.dimensions
-        if name not in names
-    ] + [
+    return _check_known(usage.dimensions, meter, path, document) + [
         document.problem(
             path, f"meter {meter.name} requires `{name}`. Map it, such as `{name}: <column>`."
         )
@@ -186,14 +178,34 @@ def _check_dimensions(
     ]
 
 
+def _check_known(
+    named: Iterable[str], meter: Meter, path: KeyPath, document: Document
+) -> list[Problem]:
+    """Dimensions that a meter does not have."""
+    names = [dimension.name for dimension in meter.dimensions]
+    has = f"it has {', '.join(names)}" if names else "it has none"
+    return [
+        document.problem(
+            (*path, name),
+            f"meter {meter.name} has no such dimension ({has}). Remove it, or add it to the meter.",
+        )
+        for name in named
+        if name not in names
+    ]
+
+
 def _check_totals(
     source: Source, document: Document, meters: _Folder[Meter], sources: _Folder[Source]
 ) -> list[Problem]:
     problems = []
+    by_name = {meter.name: meter for _, meter in meters.declared}
     names = [total.name for _, other in sources.declared for total in other.billing_totals]
     for index, total in enumerate(source.billing_totals):
         path = ("billing_totals", index)
         problems += _check_meter(total.meter, (*path, "meter"), document, meters)
+        for key, asked in (("dimensions", total.dimensions), ("only", total.only)):
+            if total.meter in by_name:
+                problems += _check_known(asked, by_name[total.meter], (*path, key), document)
         if names.count(total.name) > 1:
             message = f"another comparison is called `{total.name}`. Choose another name."
             problems.append(document.problem((*path, "name"), message))

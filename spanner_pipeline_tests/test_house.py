@@ -53,6 +53,7 @@ FLOATS_JUSTIFIED = {
     "sources/parquet.py",  # turns the doubles of an export into their shortest decimals
     "reconciliation/chart.py",  # places on a drawing
     "lake/change.py",  # pauses between attempts
+    "reconciliation/plausibility.py",  # bits, which choose between explanations
 }
 
 

@@ -17,6 +17,7 @@ import duckdb
 import polars as pl
 
 from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.control import EXACT
 from spanner_pipeline.lake.quarantine import Kind, quarantine_files
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import MAX_PRECISION, Meter
@@ -154,8 +155,8 @@ class Neighbourhood:
         lift = 10 ** (self._meter.decimals - digits)
         atoms: dict[int, list[Atom]] = defaultdict(list)
         for cell, *parts, quantity in found:
-            whole = int(Decimal(quantity).scaleb(digits)) * lift
-            atoms[cell].append(Atom(*parts, quantity=whole))
+            whole = int(Decimal(quantity).scaleb(digits, EXACT)) * lift
+            atoms[cell].append(Atom(*[*parts, whole]))
         return Surroundings(dict(atoms), clocks)
 
     def rounded(self, cells: pl.DataFrame, units: Sequence[Decimal]) -> dict[int, list[list[int]]]:
@@ -177,7 +178,7 @@ class Neighbourhood:
             return {}
         found = {}
         for cell, *values in rows.fetchall():
-            whole = [int(Decimal(value).scaleb(self._meter.decimals)) for value in values]
+            whole = [int(Decimal(v).scaleb(self._meter.decimals, EXACT)) for v in values]
             found[cell] = [whole[i : i + 3] for i in range(0, len(whole), 3)]
         return found
 

@@ -122,7 +122,7 @@ class Comparison:
         if numbers := self.not_comparable.height:
             found.append(f"{_counted(numbers, 'number')} could not be compared")
         if wrong := self.old.contradictions.height:
-            found.append(f"{_counted(wrong, 'subtotal')} of the old bill contradict their rows")
+            found.append(f"{_counted(wrong, 'subtotal')} of the old bill without the rows to match")
         if self.compared_nothing:
             found.append("the old export has no number that this comparison asks for")
         return found
@@ -287,13 +287,14 @@ def _in_value(cells: pl.DataFrame, meter: Meter, total: BillingTotal) -> tuple[p
 
 
 def _judge(cells: pl.DataFrame, decimals: int, total: BillingTotal) -> pl.DataFrame:
-    """Add `difference`, `tolerance` and `status`."""
+    """Add `difference`, `tolerance` (of what differs) and `status`."""
     difference = _difference(cells["new"], cells["old"], decimals, total.name)
-    comparable = cells["why"].is_null()
     cells = cells.with_columns(
-        pl.when(comparable).then(difference).alias("difference"),
-        _tolerances(cells, decimals, total),
+        pl.when(pl.col("why").is_null()).then(difference).alias("difference")
     )
+    differs = cells.filter(pl.col("difference") != 0)
+    tolerances = differs.select("cell", _tolerances(differs, decimals, total))
+    cells = cells.join(tolerances, on="cell", how="left", maintain_order="left")
     status = (
         pl.when(pl.col("why").is_not_null())
         .then(pl.lit(NOT_COMPARABLE))
@@ -330,9 +331,6 @@ def _tolerances(cells: pl.DataFrame, decimals: int, total: BillingTotal) -> pl.S
         return widest.quantize(step, ROUND_FLOOR, ROUNDING)
 
     what = f"comparison {total.name}"
-    if not declared.relative and declared.per == "period":
-        same = [fitting(declared.absolute)] * cells.height
-        return exact_series("tolerance", same, decimals, what)
     widest = (
         max(
             EXACT.multiply(declared.absolute, days if declared.per == "day" else 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
 
 import polars as pl
 
@@ -57,7 +58,8 @@ class Deliveries:
         zones = {source.zone_of(usage.timestamp) for source, usage in usages}
         return sorted(zone for zone in zones if zone is not None)
 
-    def missing(self) -> list[tuple[str, str, date | None, date | None]]:
+    @cached_property
+    def _missing(self) -> list[tuple[str, str, date | None, date | None]]:
         """Deliveries that nobody imported: source, partition, first day, first day after.
 
         The whole of a source in one piece has no days.
@@ -78,6 +80,20 @@ class Deliveries:
                 )
         return found
 
+    def absent_during(self, first: date, days: int) -> list[str] | None:
+        """The deliveries of some days, if none of them was imported; else None."""
+        begins, ends = first.toordinal(), first.toordinal() + days
+        left = {source.source: days for source in self.sources}
+        names = []
+        for source, key, since, until in self._missing:
+            lasts = days
+            if since is not None and until is not None:
+                lasts = min(until.toordinal(), ends) - max(since.toordinal(), begins)
+            if lasts > 0:
+                left[source] -= lasts
+                names.append(f"{source} {key}")
+        return names if names and all(days <= 0 for days in left.values()) else None
+
     def not_imported_during(self, cells: pl.DataFrame) -> dict[str, list[str]]:
         """The missing deliveries of the time that numbers cover, by source."""
         if cells.is_empty():
@@ -86,7 +102,7 @@ class Deliveries:
         assert isinstance(start, datetime)
         assert isinstance(end, datetime)
         found: dict[str, list[str]] = {}
-        for source, key, first, after in self.missing():
-            if first is None or after is None or (first <= end.date() and start.date() < after):
+        for source, key, since, until in self._missing:
+            if since is None or until is None or (since <= end.date() and start.date() < until):
                 found.setdefault(source, []).append(key)
         return found

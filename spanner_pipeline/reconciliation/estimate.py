@@ -16,6 +16,7 @@ from datetime import date
 from functools import cached_property
 from math import log2
 
+from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.atoms import LAKE, Atom
 from spanner_pipeline.reconciliation.causes import (
     BOUNDARY,
@@ -30,7 +31,6 @@ from spanner_pipeline.reconciliation.causes import (
     RETENTION,
 )
 
-_UTC_BITS, _CLOCK_BITS = 2.5, 3.0
 _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
 
@@ -199,7 +199,7 @@ def switches_of(
     for index, name in enumerate(clocks[1:], start=1):
         detail = f"the old bill {name.format(zone=zone)}"
         key = (BOUNDARY, name)
-        bits = _UTC_BITS if " in UTC," in name else _CLOCK_BITS
+        bits = plausibility.UTC if " in UTC," in name else plausibility.CLOCK
         candidates.append(Switch(BOUNDARY, detail, key, bits, "clock", clock=index))
     for adds, what, how in (
         (case.copies, "lines that stand twice", "counts"),
@@ -207,7 +207,9 @@ def switches_of(
     ):
         if adds:
             detail = f"the old bill {how} {what}"
-            candidates.append(Switch(LINES, detail, (LINES, what), 1.5, adds=adds, known=True))
+            candidates.append(
+                Switch(LINES, detail, (LINES, what), plausibility.OLD_LINES, adds=adds, known=True)
+            )
     return [switch for switch in candidates if switch.adds or case.estimate([switch]) != base]
 
 
@@ -229,7 +231,7 @@ def _recorded(case: Case) -> Iterator[Switch]:
         number = count // 2 if record == CONFLICTS else count  # both of its sides are rows
         noun = "row" if number == 1 else "rows"
         detail = f"{number:,} {noun} {_RECORDED[record].format(kind=kind)}"
-        bits = 1 + log2(len(rows)) / 2
+        bits = plausibility.recorded_of(len(rows))
         key = (record, kind)
         yield Switch(record, detail, key, bits, record=record, kind=kind, known=True)
 
@@ -239,19 +241,27 @@ _LATE = "the old bill lacks what was delivered {} after the period or later"
 
 def _left_out(case: Case, closes_after: int | None) -> Iterator[Switch]:
     """Rows of the lake that the old system may have left out."""
-    yield Switch(NEGATIVE, "the old bill leaves out quantities below zero", (NEGATIVE,), 2.0)
+    yield Switch(
+        NEGATIVE, "the old bill leaves out quantities below zero", (NEGATIVE,), plausibility.VOIDS
+    )
     detail = "the old system had forgotten usage before its retention"
-    yield Switch(RETENTION, detail, (RETENTION,), 1.0, known=True)
+    yield Switch(RETENTION, detail, (RETENTION,), plausibility.DECLARED, known=True)
     if closes_after is not None:
         detail = _LATE.format(_days(closes_after))
         yield Switch(
-            LATE, detail, (LATE, str(closes_after)), 1.0, "late", late=closes_after, known=True
+            LATE,
+            detail,
+            (LATE, str(closes_after)),
+            plausibility.DECLARED,
+            "late",
+            late=closes_after,
+            known=True,
         )
         return
     days = sorted({atom.late for atom in case.atoms if atom.late is not None and atom.late >= 0})
     for late in days:
         detail = _LATE.format(_days(late))
-        key, bits = (LATE, str(late)), 2 + log2(len(days))
+        key, bits = (LATE, str(late)), plausibility.chosen_of(plausibility.LATE, len(days))
         yield Switch(LATE, detail, key, bits, "late", late=late, known=True)
 
 

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import log2
 from typing import Any
 
 import duckdb
@@ -19,6 +18,7 @@ import polars as pl
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.meters import Meter
+from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.atoms import Neighbourhood, Surroundings
 from spanner_pipeline.reconciliation.causes import (
     CAUSES,
@@ -227,7 +227,8 @@ class _Detective:
 
     def _narrowed(self, case: Case, switches: Sequence[Switch]) -> list[Explanation]:
         """Rejected rows are on record: they are named where they bring the numbers nearer."""
-        total, chosen, found = case.estimate(()), [], []
+        total, found = case.estimate(()), []
+        chosen: list[Switch] = []
         for switch in switches:
             if switch.cause != REJECTED:
                 continue
@@ -245,39 +246,11 @@ class _Detective:
         Args:
             held: Periods of which the lake has events all the same.
         """
-        missing = self._deliveries.missing()
-        by_source: dict[str, list[tuple[str, Any, Any]]] = defaultdict(list)
-        for source, key, first, after in missing:
-            by_source[source].append((key, first, after))
-        feeding = self._deliveries.sources
-        if not feeding or any(source.source not in by_source for source in feeding):
-            return
         for cell, row in self._rows.items():
             if row["period"] in held:
                 continue
-            begins, days = row["first"], row["days"]
-            names = []
-            for source in feeding:
-                overlapping = [
-                    (key, first, after)
-                    for key, first, after in by_source[source.source]
-                    if first is None
-                    or (
-                        first.toordinal() < begins.toordinal() + days
-                        and begins.toordinal() < after.toordinal()
-                    )
-                ]
-                covered = sum(
-                    days
-                    if first is None
-                    else min(after.toordinal(), begins.toordinal() + days)
-                    - max(first.toordinal(), begins.toordinal())
-                    for _, first, after in overlapping
-                )
-                if covered < days:
-                    break
-                names += [f"{source.source} {key}" for key, _, _ in overlapping]
-            else:
+            names = self._deliveries.absent_during(row["first"], row["days"])
+            if names is not None:
                 shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
                 detail = f"nothing was imported for this time: {shown}"
                 gap = row["difference"]
@@ -301,7 +274,7 @@ class _Others:
     def of(self, cell: int) -> dict[int, list[Operation]]:
         """The operations that add another customer's usage to a number, by what they add."""
         beside = self._one_sided.get(self._slot[cell], {})
-        bits = 3 + log2(max(1, len(beside)))
+        bits = plausibility.chosen_of(plausibility.CUSTOMER, len(beside))
         own = beside.get(cell)
         found: dict[int, list[Operation]] = defaultdict(list)
         for other, (adds, subject) in beside.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.causes import ROUNDING, UNIT
 from spanner_pipeline.reconciliation.estimate import Case
 
@@ -25,7 +26,6 @@ EVENT_UNITS = tuple(
 """What events and days may be rounded to, largest first."""
 
 _HOWS = ("down to", "to the nearest", "up to")
-_UNIT_BITS, _ROUNDING_BITS, _PART_BITS = 4.0, 4.0, 5.0
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ def _unit(case: Case, total: int) -> Iterator[Operation]:
             yield _in_units(f"1/{many}", f"in units of {many:,} of ours", "")
         elif old == total * many:
             yield _in_units(str(many), f"{many:,} where we count 1", "")
-        elif 2 * abs(old * many - total) < total:  # near enough to have been rounded
-            if how := _rounds_to(case, total, old, many):
-                yield _in_units(f"1/{many}", f"in units of {many:,} of ours", f", rounded {how}")
+        elif 2 * abs(old * many - total) < total and (  # near enough to have been rounded
+            how := _rounds_to(case, total, old, many)
+        ):
+            yield _in_units(f"1/{many}", f"in units of {many:,} of ours", f", rounded {how}")
 
 
 def _in_units(key: str, what: str, rounded: str) -> Operation:
     detail = f"the old bill counts {what}{rounded}"
-    return Operation(UNIT, detail, (UNIT, key), _UNIT_BITS + bool(rounded))
+    return Operation(UNIT, detail, (UNIT, key), plausibility.UNIT + bool(rounded))
 
 
 def _rounded(case: Case, total: int) -> Operation | None:
@@ -82,7 +83,7 @@ def _rounded(case: Case, total: int) -> Operation | None:
         return None
     what = "the daily mean " if case.mean else ""
     detail = f"the old bill rounds {what}{how}"
-    return Operation(ROUNDING, detail, (ROUNDING, how), _ROUNDING_BITS)
+    return Operation(ROUNDING, detail, (ROUNDING, how), plausibility.ROUNDED_TOTAL)
 
 
 def _rounds_to(case: Case, total: int, old: int, many: int) -> str | None:
@@ -141,4 +142,9 @@ def rounded_parts(
             if names and (exact or what == "event"):
                 how = _spelled(" or ".join(names), unit)
                 key = (ROUNDING, what, how)
-                yield Operation(ROUNDING, f"the old bill rounds each {what} {how}", key, _PART_BITS)
+                yield Operation(
+                    ROUNDING,
+                    f"the old bill rounds each {what} {how}",
+                    key,
+                    plausibility.ROUNDED_PARTS,
+                )

@@ -1,9 +1,9 @@
 """The simplest way to count that gives the old number exactly.
 
-Ways are tried from the simplest on: switches over rows (`estimate`), then one operation on their sum
-(`operations`), then days, files or hours that lack or count twice, then pairs of these. A way is
-taken only if it gives the old number to the last digit and takes clearly fewer bits to say than the
-number itself has: else so many ways would fit that one of them would by chance.
+Ways are tried from the simplest on: switches over rows (`estimate`), then one operation on their
+sum (`operations`), then days, files or hours that lack or count twice, then pairs of these. A way
+is taken only if it gives the old number to the last digit and takes clearly fewer bits to say than
+the number itself has: else so many ways would fit that one of them would by chance.
 """
 
 from __future__ import annotations
@@ -13,17 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
-from math import log2
 
-from spanner_pipeline.reconciliation.causes import CAUSES, CUSTOMERS, MISSING, TWICE
+from spanner_pipeline.reconciliation import plausibility
+from spanner_pipeline.reconciliation.causes import CAUSES, MISSING, TWICE
 from spanner_pipeline.reconciliation.estimate import Case, Switch, combinations, cost
 from spanner_pipeline.reconciliation.operations import Operation, closing, rounded_parts
 
-MARGIN = 2.0
-"""Bits by which a way must be simpler than the number."""
-
-_SEEN_BITS = 1.0
-_ALTERNATIVE_BITS = 8.0
 _MOST_SWITCHES = 3
 _LONGEST_RUN_OF_HOURS = 48
 _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
@@ -131,7 +126,7 @@ class Search:
         self._case = case
         self._others, self._seen = others, seen
         self._switches = [replace(s, bits=self._believed(s.key, s.bits)) for s in switches]
-        self._budget = case.information - MARGIN
+        self._budget = case.information - plausibility.MARGIN
         self._found: list[Way] = []
 
     def run(self, *, deep: bool) -> Way | None:
@@ -157,7 +152,8 @@ class Search:
         if self._case.old:
             for chosen in combinations(self._switches, 1, self._budget):
                 hours = self._case.by_part(chosen, "hour")
-                self._take(chosen, self._grouped(self._hours(hours)))
+                need = self._case.target - self._case.estimate(chosen)
+                self._take(chosen, self._grouped(self._hours(hours, need)))
         return self._best()
 
     def rounded_events(self, events: Sequence[Sequence[int]] | None) -> Way | None:
@@ -170,11 +166,11 @@ class Search:
         return self._best()
 
     def _believed(self, key: tuple[str, ...], bits: float) -> float:
-        return min(bits, _SEEN_BITS) if key in self._seen else bits
+        return min(bits, plausibility.SEEN) if key in self._seen else bits
 
     def _beaten(self, bits: float) -> bool:
         """Whether something simpler was found already."""
-        return any(way.bits + 1e-9 < bits for way in self._found)
+        return any(plausibility.less(way.bits, bits) for way in self._found)
 
     def _offer(self, way: Way) -> None:
         if way.bits <= self._budget and way.steps and all(p for _, p in way.parts(self._case)):
@@ -189,7 +185,7 @@ class Search:
             way.steps[0].detail
             for way in ordered
             if len(way.steps) == len(best.steps) == 1
-            and way.bits <= best.bits + _ALTERNATIVE_BITS
+            and way.bits <= best.bits + plausibility.ALTERNATIVE
             and way.steps[0].detail not in said
             and not getattr(best.steps[0], "known", False)
             and best.steps[0].key not in self._seen
@@ -211,14 +207,14 @@ class Search:
         named = {str(day): quantity for day, quantity in days.items() if quantity}
         singles = self._grouped([*self._parts(named), *self._files(chosen, named)])
         self._take(chosen, singles)
-        self._take(chosen, self._grouped(self._runs(days)))
+        need = case.target - total
+        self._take(chosen, self._grouped(self._runs(days, need)))
         if not pairs:
             return
         for spans in singles.values():
             for span in spans:
                 self._close(chosen, (span,), total + span.effect)
         daily = self._grouped(self._parts(named))
-        need = case.target - total
         for effect, spans in daily.items():
             for second in daily.get(need - effect, ()) if effect <= need - effect else ():
                 for first in spans:
@@ -244,7 +240,7 @@ class Search:
         return grouped
 
     def _parts(self, named: Mapping[str, int]) -> Iterator[Span]:
-        bits = 2 + log2(2 * max(1, len(named)))
+        bits = plausibility.part_of(len(named))
         for name, quantity in named.items():
             if len(named) > 1:  # else the old bill would lack all there is
                 yield Span((name,), -quantity, bits)
@@ -261,37 +257,37 @@ class Search:
             span for span in self._parts(named) if abs(span.effect) not in {abs(k) for k in known}
         ]
 
-    def _runs(self, days: Mapping[date, int]) -> Iterator[Span]:
-        """Two and more days in a row."""
+    def _runs(self, days: Mapping[date, int], need: int) -> Iterator[Span]:
+        """Two and more days in a row that have the effect needed."""
         dates = list(days)
-        bits = 3 + log2(max(2, len(dates) ** 2))
+        bits = plausibility.run_of(len(dates))
         for index in range(len(dates)):
             total = days[dates[index]]
             for before, last in pairwise(dates[index:]):
                 if (last - before).days != 1:
                     break
                 total += days[last]
-                name = f"{dates[index]} to {last}"
-                if index or last != dates[-1]:
-                    yield Span((name,), -total, bits)
-                yield Span((name,), total, bits, twice=True)
+                if abs(total) == abs(need) and (index or last != dates[-1] or total == need):
+                    names = (f"{dates[index]} to {last}",)
+                    yield Span(names, need, bits, twice=total == need)
 
-    def _hours(self, hours: Mapping[object, int]) -> Iterator[Span]:
-        """Hours, and hours in a row."""
+    def _hours(self, hours: Mapping[object, int], need: int) -> Iterator[Span]:
+        """Hours, and hours in a row, that have the effect needed."""
         known = {int(str(hour)): quantity for hour, quantity in hours.items()}
         numbers = sorted(known)
-        single = 3 + log2(2 * max(1, len(numbers)))
-        several = single + log2(_LONGEST_RUN_OF_HOURS)
+        single = plausibility.hours_of(len(numbers), 1)
+        several = plausibility.hours_of(len(numbers), _LONGEST_RUN_OF_HOURS)
         for index, first in enumerate(numbers):
             total = 0
-            for last in numbers[index:]:
+            for place, last in enumerate(numbers[index:], start=index + 1):
                 if last - first >= _LONGEST_RUN_OF_HOURS:
                     break
                 total += known[last]
-                bits = single if first == last else several
-                if len(numbers) > last - first + 1:
-                    yield Span((_named_hours(first, last),), -total, bits)
-                yield Span((_named_hours(first, last),), total, bits, twice=True)
+                whole = index == 0 and place == len(numbers)
+                if abs(total) == abs(need) and (not whole or total == need):
+                    names = (_named_hours(first, last),)
+                    bits = single if first == last else several
+                    yield Span(names, need, bits, twice=total == need)
 
 
 def _named_hours(first: int, last: int) -> str:

@@ -16,7 +16,7 @@ import polars as pl
 from spanner_pipeline.configuration.billing import BillingTotal, Period
 from spanner_pipeline.configuration.source import WHOLE, Source
 from spanner_pipeline.configuration.values import Quantity, Timestamp, known_zone
-from spanner_pipeline.control import EXACT, exact_sum
+from spanner_pipeline.control import EXACT, exact_sum, sums_fit
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources import texts
@@ -280,11 +280,9 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
     )
     at = pl.concat_str("source_file", pl.lit(":"), "line")
     why = pl.concat_str(at, pl.lit(": "), "why").drop_nulls().first()
-    again = pl.struct("original", *key).is_duplicated()
     placed = placed.with_columns(
-        pl.when(again & ~pl.struct("original", *key).is_first_distinct())
-        .then("old")
-        .alias("copies"),
+        # The same line says the same number.
+        pl.when(~pl.col("original").is_first_distinct()).then("old").alias("copies"),
         pl.when((pl.col("old") < 0) & (pl.col("old") > 0).any().over(key))
         .then("old")
         .alias("credits"),
@@ -340,7 +338,7 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
 def _summed(rows: pl.DataFrame, key: Sequence[str], names: Sequence[str]) -> pl.DataFrame:
     """Exact sums by key, in order of first appearance; an amount that a row lacks makes it null."""
     complete = pl.col("amount").is_not_null().all()
-    if all(_addable(rows[name]) for name in names):
+    if all(sums_fit(rows[name]) for name in names):
         sums = [pl.col(name).sum() for name in names if name != "amount"]
         amount = pl.when(complete).then(pl.col("amount").sum())
         return rows.group_by(key, maintain_order=True).agg(*sums, amount.alias("amount"))
@@ -355,15 +353,6 @@ def _summed(rows: pl.DataFrame, key: Sequence[str], names: Sequence[str]) -> pl.
     return summed.with_columns(pl.when("_complete").then("amount").alias("amount")).drop(
         "_complete"
     )
-
-
-def _addable(numbers: pl.Series) -> bool:
-    """Whether any sum of these fits: Polars would wrap around without a word."""
-    dtype = numbers.dtype
-    assert isinstance(dtype, pl.Decimal)
-    low, high = numbers.min(), numbers.max()
-    largest = max(abs(low), abs(high)) if isinstance(low, Decimal) else Decimal(0)  # type: ignore[arg-type]
-    return largest * max(numbers.len(), 1) < 10 ** (MAX_PRECISION - dtype.scale - 1)
 
 
 def _contradictions(subtotals: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:

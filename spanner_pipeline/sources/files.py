@@ -14,8 +14,7 @@ from pathlib import Path
 
 from spanner_pipeline.configuration.identity import PARTITIONS
 from spanner_pipeline.configuration.source import WHOLE, Source
-from spanner_pipeline.configuration.values import complete_date
-from spanner_pipeline.configuration.values import SOURCE_FILE
+from spanner_pipeline.configuration.values import SOURCE_FILE, complete_date
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.root import DataRoot
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from spanner_pipeline_tests.benchmarks.deliveries import Delivery, generate
 from spanner_pipeline_tests.benchmarks.profile import PARTS
+from spanner_pipeline_tests.benchmarks.table import (
+    Figures,
+    aligned,
+    columns,
+    measure,
+    run_module,
+    say,
+)
 
 MOST_FOR_PEERS = 20_000_000
 """delta-rs holds a whole delivery in memory."""
@@ -43,8 +48,6 @@ LINES = (
 BARE = ("scan", "copy")
 PEERS = {"delta": "delta-rs MERGE", "polars": "Polars"}
 
-Figures = dict[str, Any]
-
 
 def main() -> None:
     """Run the bench."""
@@ -55,36 +58,18 @@ def main() -> None:
     peers = () if options.no_peers or options.events > MOST_FOR_PEERS else tuple(PEERS)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        _say(f"generating {options.events:,} events and their deliveries ...")
+        say(f"generating {options.events:,} events and their deliveries ...")
         generate(folder, options.events)
-        bare = {step: _measure(step, folder, "initial") for step in BARE}
+        bare = {step: measure(step, folder, "initial") for step in BARE}
         rows = []
         for line in LINES:
-            figures = {"ours": _measure(line.step, folder, line.delivery)}
+            figures = {"ours": measure(line.step, folder, line.delivery)}
             for peer in peers if line.peers else ():
                 if (peer, line.delivery) != ("polars", "moved"):  # it would count them twice
-                    figures[peer] = _measure(peer, folder, line.delivery)
+                    figures[peer] = measure(peer, folder, line.delivery)
             rows.append((line, figures))
         _verify(folder)
     print(_table(options.events, bare, rows), _parts(rows), sep="\n\n")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _python(*arguments: str) -> Any:
-    command = [sys.executable, "-m", *arguments]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout)
-
-
-def _measure(step: str, folder: Path, delivery: str) -> Figures:
-    figures: Figures = _python(
-        "spanner_pipeline_tests.benchmarks.step", step, str(folder), delivery
-    )
-    _say(f"{step:>8} {delivery:<12} {figures['cpu']:8.2f} CPU s")
-    return figures
 
 
 def _verify(folder: Path) -> None:
@@ -96,10 +81,10 @@ def _verify(folder: Path) -> None:
     totals = {d: Delivery(folder / d).total for d in ("initial", "corrections", "late")}
     rows = totals["initial"].rows + totals["late"].rows
     quantity = totals["initial"].quantity + totals["late"].quantity + totals["corrections"].rows
-    held = _python("spanner_pipeline_tests.benchmarks.ours", str(folder))
+    held = run_module("spanner_pipeline_tests.benchmarks.ours", str(folder))
     if (held[0], held[1], Decimal(held[2])) != (rows, rows, quantity):
         sys.exit(f"the lake holds {held}, not {rows} rows and keys with quantity {quantity}")
-    _say(f"verified: {rows:,} rows, every key once, quantity {quantity}")
+    say(f"verified: {rows:,} rows, every key once, quantity {quantity}")
 
 
 def _table(
@@ -109,7 +94,7 @@ def _table(
     header = ["", "CPU s", "wall s", "peak GB", "/ scan", "/ copy"]
     header += [f"/ {name}" for name in PEERS.values()] + ["goals"]
     body = [
-        [f"bare {name}", *_columns(figures), "", "", "", "", ""] for name, figures in bare.items()
+        [f"bare {name}", *columns(figures), "", "", "", "", ""] for name, figures in bare.items()
     ]
     for line, figures in rows:
         ours, others = figures["ours"], {**bare, **figures}
@@ -122,13 +107,13 @@ def _table(
             if name in ratios
         ]
         shown = [f"{ratios[name]:.2f}" if name in ratios else "" for name in (*BARE, *PEERS)]
-        body.append([line.title, *_columns(ours), *shown, "; ".join(goals)])
+        body.append([line.title, *columns(ours), *shown, "; ".join(goals)])
         for peer, name in PEERS.items():
             if peer in figures:
-                body.append([f"  {name}", *_columns(figures[peer]), "", "", "", "", ""])
+                body.append([f"  {name}", *columns(figures[peer]), "", "", "", "", ""])
     engines = ", ".join(f"{name} {version(name)}" for name in ("duckdb", "polars", "deltalake"))
     title = f"{events:,} events, {os.cpu_count()} cores, {engines}; ratios of CPU seconds"
-    return f"{title}\n\n{_aligned(header, body)}"
+    return f"{title}\n\n{aligned(header, body)}"
 
 
 def _parts(rows: list[tuple[Line, dict[str, Figures]]]) -> str:
@@ -137,19 +122,7 @@ def _parts(rows: list[tuple[Line, dict[str, Figures]]]) -> str:
         [line.title, *(f"{figures['ours']['parts'].get(part, 0):.2f}" for part in PARTS)]
         for line, figures in rows
     ]
-    return f"where the CPU seconds go\n\n{_aligned(['', *PARTS], body)}"
-
-
-def _aligned(header: list[str], body: list[list[str]]) -> str:
-    widths = [max(len(row[i]) for row in [header, *body]) for i in range(len(header))]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
-        for row in [header, ["-" * width for width in widths], *body]
-    )
-
-
-def _columns(figures: Figures) -> list[str]:
-    return [f"{figures[name]:.2f}" for name in ("cpu", "wall", "peak")]
+    return f"where the CPU seconds go\n\n{aligned(['', *PARTS], body)}"
 
 
 if __name__ == "__main__":

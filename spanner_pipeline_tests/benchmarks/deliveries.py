@@ -6,7 +6,7 @@ They are staged as an import stages them: Parquet parts in the order of the deli
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -96,12 +96,12 @@ def days_of(events: int) -> Iterator[tuple[date, int, int]]:
         yield _FIRST_DAY + timedelta(days=number), number * rows, rows
 
 
-def generate(folder: Path, events: int) -> None:
-    """Write all deliveries, day by day."""
+def generate(folder: Path, events: int, names: Sequence[str] = tuple(DELIVERIES)) -> None:
+    """Write deliveries, day by day."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'; SET memory_limit = '1GB'")
-        for name, rows in DELIVERIES.items():
-            target = folder / name
+        for name in names:
+            rows, target = DELIVERIES[name], folder / name
             target.mkdir(parents=True, exist_ok=True)
             for number, (day, first, count) in enumerate(days_of(events)):
                 generated = _ROWS.format(day=day, first=first, rows=count, subjects=SUBJECTS)

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from spanner_pipeline_tests.benchmarks import ours, peers
+from spanner_pipeline_tests.benchmarks import ours, peers, reconciling
 from spanner_pipeline_tests.benchmarks.profile import watch
 
 STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
@@ -24,6 +24,9 @@ STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "digest": ours.by_digest,
     "delta": peers.delta,
     "polars": peers.polars,
+    "lake_scan": reconciling.scanning,
+    "reconcile": reconciling.reconciling,
+    "polars_reconcile": reconciling.with_polars,
 }
 """By name: what prepares a step on a delivery and returns it."""
 
