@@ -16,6 +16,12 @@ def payload_columns(meter: Meter) -> list[str]:
     return ["subject", "timestamp", "quantity", *(d.column for d in meter.dimensions)]
 
 
+def aside_columns(meter: Meter) -> list[str]:
+    """The columns of a legacy row that counts elsewhere or nowhere, as quarantine keeps it."""
+    dimensions = (d.column for d in meter.dimensions)
+    return ["subject", "quantity", "timestamp", *dimensions, *ORIGIN, "source", "import_batch"]
+
+
 def event_columns(meter: Meter) -> list[str]:
     """The columns of a meter's table in the lake, in order, without the partition column."""
     return [

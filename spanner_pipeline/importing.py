@@ -12,6 +12,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import TooManyRejectedError
 from spanner_pipeline.lake.ledger import (
     FileTotals,
@@ -23,11 +24,12 @@ from spanner_pipeline.lake.ledger import (
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
-from spanner_pipeline.staging import REJECTED, Staged, WorkFolder, stage
+from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
 from spanner_pipeline.whole import written_whole
 
 PARTITION_DONE = "partition_done"
@@ -129,13 +131,30 @@ def _summary(done: UsageImport) -> str:
 def write_rejected(root: DataRoot, staged: Staged) -> None:
     """Keep the rejected rows of an import, whole and at once."""
     parts = staged.parts(REJECTED)
-    usage = staged.usage.name
-    file = quarantine_file(root, staged.batch, usage, "rejected")
+    file = quarantine_file(root, staged.batch, staged.usage.name, REJECTED)
     if not parts:  # what an earlier configuration rejected of the same files is accepted now
         file.unlink(missing_ok=True)
         return
     with written_whole(file) as work:
         pl.scan_parquet(parts).sort("source_file", "source_line").sink_parquet(work)
+
+
+def write_left_out(root: DataRoot, staged: Staged) -> None:
+    """Keep the rows that an import leaves out by declaration, whole and at once.
+
+    They may be most of the files: DuckDB sorts them, which goes to disk with what memory cannot
+    hold.
+    """
+    parts = ", ".join(literal(part) for part in staged.parts(LEFT_OUT))
+    file = quarantine_file(root, staged.batch, staged.usage.name, LEFT_OUT)
+    if not parts:  # an earlier configuration may have left out some of the same files
+        file.unlink(missing_ok=True)
+        return
+    with written_whole(file) as work, open_duckdb(staged.folder / "spill") as connection:
+        rows = connection.sql(f"""
+            FROM read_parquet([{parts}], hive_partitioning = false)
+            ORDER BY source_file, source_line""")
+        rows.write_parquet(str(work), compression="zstd")
 
 
 def _refuse_too_many_rejected(source: Source, partition: str, staged: Staged) -> None:
@@ -160,6 +179,7 @@ def _percent(share: Decimal) -> str:
 
 def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Staged) -> UsageImport:
     source, usage, meter = staged.source, staged.usage, staged.meter
+    write_left_out(root, staged)
     what = f"{source.source} {partition} into {meter.name}"
 
     out_of_scope: dict[str, Total] = {}
@@ -193,9 +213,9 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         records.append(record)
         return record.said_in_commit()
 
-    conflicts, ledger = quarantine_file(root, staged.batch, usage.name, "conflicts"), Ledger(root)
+    ledger = Ledger(root)
     while True:
-        merge(root, staged, conflicts, describe)
+        merge(root, staged, describe)
         record = records[-1]
         with one_at_a_time(root):
             ledger.catch_up(EventTable(root, meter))

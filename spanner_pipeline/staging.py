@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 import duckdb
 import polars as pl
@@ -23,7 +24,7 @@ import pyarrow as pa
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
 from spanner_pipeline.engine import open_duckdb
-from spanner_pipeline.events import event_columns
+from spanner_pipeline.events import aside_columns, event_columns
 from spanner_pipeline.keys import key_sql
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
@@ -32,7 +33,9 @@ from spanner_pipeline.sources.mapping import identity_columns, map_usage
 from spanner_pipeline.sources.rows import read_rows
 from spanner_pipeline.validation import Validator
 
-ACCEPTED, REJECTED = "accepted", "rejected"
+ACCEPTED: Final = "accepted"
+REJECTED: Final = "rejected"
+LEFT_OUT: Final = "left_out"
 REJECTED_COLUMNS = (
     "reason_code",
     "field",
@@ -50,6 +53,8 @@ REJECTED_COLUMNS = (
     "source",
     "import_batch",
 )
+"""The columns of a rejected row; the meter's dimensions follow, null where they are unreadable."""
+
 _BATCH_ROWS = 200_000
 
 
@@ -80,7 +85,8 @@ class Staged:
     """One partition of one usage, keyed and validated, not yet merged.
 
     Attributes:
-        folder: Holds the Parquet parts `accepted-*.parquet` and `rejected-*.parquet`.
+        folder: Holds the Parquet parts `accepted-*.parquet`, `rejected-*.parquet` and
+            `left_out-*.parquet`.
         read: What each file held.
         accepted: What each file brings to the merge.
         rejected: What was rejected, by file.
@@ -187,25 +193,28 @@ def _split(
     events: pl.DataFrame, validator: Validator, staged: Staged, source: Source, index: int
 ) -> None:
     staged.without_key += events["idempotency_key"].null_count()
-    outside = events.filter(pl.col("out_of_scope").is_not_null())
-    for (why,), part in outside.partition_by("out_of_scope", as_dict=True).items():
-        for name, total in totals_by_file(part).items():
-            staged.out_of_scope[name, str(why)] += total
-    inside = events.filter(pl.col("out_of_scope").is_null()).with_columns(
+    events = events.with_columns(
         pl.lit(source.source).alias("source"),
         pl.lit(staged.batch).alias("import_batch"),
         pl.lit(staged.meter.name).alias("meter"),
     )
-    accepted, rejected = validator.split(inside)
+    outside = events.filter(pl.col("out_of_scope").is_not_null())
+    for (why,), part in outside.partition_by("out_of_scope", as_dict=True).items():
+        for name, total in totals_by_file(part).items():
+            staged.out_of_scope[name, str(why)] += total
+    accepted, rejected = validator.split(events.filter(pl.col("out_of_scope").is_null()))
     for name, total in totals_by_file(accepted).items():
         staged.accepted[name] += total
     for name, total in totals_by_file(rejected).items():
         staged.rejected[name] += total
     for code, count in rejected["reason_code"].value_counts().iter_rows():
         staged.reasons[code] += count
-    if not accepted.is_empty():
-        file = staged.folder / f"{ACCEPTED}-{index:06}.parquet"
-        accepted.select(event_columns(staged.meter)).write_parquet(file)
-    if not rejected.is_empty():
-        file = staged.folder / f"{REJECTED}-{index:06}.parquet"
-        rejected.select(REJECTED_COLUMNS).write_parquet(file)
+    dimensions = [dimension.column for dimension in staged.meter.dimensions]
+    left_out = outside.filter(pl.col("quantity").is_not_null(), pl.col("timestamp").is_not_null())
+    for kind, rows, columns in (
+        (ACCEPTED, accepted, event_columns(staged.meter)),
+        (REJECTED, rejected, [*REJECTED_COLUMNS, *dimensions]),
+        (LEFT_OUT, left_out.rename({"out_of_scope": "why"}), ["why", *aside_columns(staged.meter)]),
+    ):
+        if not rows.is_empty():
+            rows.select(columns).write_parquet(staged.folder / f"{kind}-{index:06}.parquet")

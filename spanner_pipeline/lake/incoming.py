@@ -39,7 +39,7 @@ class Incoming:
         """
         self._columns = ", ".join(f'"{name}"' for name in event_columns(staged.meter))
         self._empty = f"SELECT {self._columns}, {DAY} FROM ({empty})"
-        self.source = staged.source
+        self.source, self.batch = staged.source, staged.batch
         name, batch = literal(staged.source.source), literal(staged.batch)
         self.constants = f"{name} AS source, {batch} AS import_batch"
         """The columns that are the same for all of its events."""

@@ -10,7 +10,8 @@ accounted for. Commit only if nobody else did meanwhile; else begin again with w
 Outcomes of a row:
   new          its key was unknown; it is the copy that enters
   corrected    it replaces the lake's payload: corrections are declared, its revision is higher
-  present      the kept payload says the same, or is of a higher revision
+  present      the kept payload says the same, or is of a higher revision; kept in quarantine where
+               it is a second row of its event, not the counted one delivered again
   conflicting  the kept payload differs; both are kept in quarantine, the lake's stays
 """
 
@@ -19,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
@@ -27,6 +27,8 @@ from spanner_pipeline.errors import ConservationError
 from spanner_pipeline.lake.change import changing, until_committed
 from spanner_pipeline.lake.conflicts import write_conflicts
 from spanner_pipeline.lake.incoming import Incoming
+from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.repeated import write_repeated
 from spanner_pipeline.lake.settle import OUTCOMES, Settlement, settle
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import DataRoot
@@ -55,17 +57,15 @@ class MergeResult:
 
 
 def merge(
-    root: DataRoot,
-    staged: Staged,
-    conflicts_file: Path,
-    describe: Callable[[MergeResult], Mapping[str, str]],
+    root: DataRoot, staged: Staged, describe: Callable[[MergeResult], Mapping[str, str]]
 ) -> MergeResult:
     """Merge staged events into the table of their meter.
+
+    Conflicts and repeated rows are put into quarantine, if there are any.
 
     Args:
         root: The data root.
         staged: The validated events.
-        conflicts_file: Where conflicts go, as Parquet; written only if there are any.
         describe: Called with what is about to be committed; raises to stop it. What it returns is
             said in the commit.
 
@@ -73,6 +73,10 @@ def merge(
         ConservationError: When rows are not accounted for. Nothing was committed.
         LakeBusyError: When other processes won every commit.
     """
+    conflicts, repeated = (
+        quarantine_file(root, staged.batch, staged.usage.name, kind)
+        for kind in ("conflicts", "repeated")
+    )
 
     def attempt(table: EventTable) -> MergeResult:
         with open_duckdb(staged.folder / "spill") as connection:
@@ -84,7 +88,8 @@ def merge(
             result = MergeResult(settlement.outcomes, builds_on, None, *at)
             if not settlement.entering:
                 describe(result)
-                write_conflicts(connection, staged, conflicts_file)
+                write_conflicts(connection, staged, conflicts)
+                write_repeated(connection, staged, repeated)
                 return result
             entering = partial(settlement.entering_on, incoming)
             totals = settlement.entering
@@ -96,7 +101,8 @@ def merge(
                     version_after=change.version,
                 )
                 said = describe(result)
-                write_conflicts(connection, staged, conflicts_file)
+                write_conflicts(connection, staged, conflicts)
+                write_repeated(connection, staged, repeated)
                 change.commit(said)
             return result
 

@@ -1,17 +1,39 @@
-"""Where rejected rows and conflicts of an import are kept."""
+"""Where the rows of an import are kept that it did not put into the lake.
+
+One Parquet file an import and kind; none where there are no such rows:
+  rejected   no valid events, each with its reason
+  left_out   out of scope by declaration, as far as quantity and time are known
+  conflicts  another payload under a known key, with both payloads
+  repeated   delivered once more under a key that is counted already
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.root import DataRoot
 
+Kind = Literal["rejected", "left_out", "conflicts", "repeated"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-def quarantine_file(
-    root: DataRoot, batch: str, usage: str, kind: Literal["rejected", "conflicts"]
-) -> Path:
-    """The Parquet file with the rejected rows or conflicts of an import, if it has any."""
+
+def quarantine_file(root: DataRoot, batch: str, usage: str, kind: Kind) -> Path:
+    """The Parquet file with the rows of one kind of an import, if it has any."""
     source, partition, digest = batch.split("/")
     return root.quarantine / source / partition / f"{file_name(usage)}.{digest}.{kind}.parquet"
+
+
+class _Import(Protocol):
+    @property
+    def batch(self) -> str: ...
+    @property
+    def usage(self) -> str: ...
+
+
+def quarantine_files(root: DataRoot, imports: Iterable[_Import], kind: Kind) -> list[Path]:
+    """The files of one kind of some imports, where they have any."""
+    paths = dict.fromkeys(quarantine_file(root, i.batch, i.usage, kind) for i in imports)
+    return [path for path in paths if path.is_file()]

@@ -17,7 +17,7 @@ from spanner_pipeline.engine import allow_rows
 from spanner_pipeline.events import payload_columns
 from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.lake.search import find_existing, number_texts
-from spanner_pipeline.lake.sums import totals_by
+from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, by_day
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
@@ -32,9 +32,9 @@ class Settlement:
     """What becomes of a delivery.
 
     Beside it stand, in the same connection: `existing` (the lake's rows under the unsettled keys),
-    `settled` (contested rows with their `outcome`), `refused` (those in conflict), `kept` (the
-    payload that each of their keys keeps), and `replaced` (the places in the lake of what is
-    corrected).
+    `settled` (contested rows with their `outcome`), `refused` (those in conflict), `counted` (those
+    whose event another row counts already), `kept` (the payload that each key of these two keeps),
+    and `replaced` (the places in the lake of what is corrected).
 
     Attributes:
         present: Rows and quantity that the lake had on their day, by source file.
@@ -117,7 +117,7 @@ def settle(
     find_existing(connection, table, {day: (on(day), rows) for day, rows in rows_of.items()})
     _find_repeated(connection)
     found = _batches(connection, "FROM existing")
-    _decide(connection, table.meter, incoming)
+    _decide(connection, table.meter, incoming, found)
     settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
     # Counted, not what is left when the others are taken away: else no lost outcome would show.
     fresh = """FROM unsettled ANTI JOIN existing USING (idempotency_key)
@@ -140,7 +140,8 @@ def _compare(
     """Put into `differing` the rows of a delivery that their day of the lake does not hold.
 
     Only of days that are delivered for the greater part; of others it is cheaper to look for the
-    keys alone.
+    keys alone. With them go the rows whose key the delivery has more than once, so that a replay
+    finds again which of its rows are repeated.
 
     Returns:
         The days that were compared, and the import batches whose rows were found.
@@ -154,16 +155,26 @@ def _compare(
     compared, met = set(), set()
     for day, rows in incoming.days.items():
         files = held.get(day, [])
-        if not files or 2 * rows < sum(file.rows or 0 for file in files):
+        standing = sum(file.rows or 0 for file in files)
+        if not files or 2 * rows < standing:
             continue
         compared.add(day)
         delivered, there = incoming.select([day]), table.select(files=files)
         # Keys alone: DuckDB might hold the whole width of the delivery in memory otherwise.
         connection.execute(f"""
             CREATE OR REPLACE TEMP TABLE differing_keys AS
-            SELECT DISTINCT idempotency_key FROM ({delivered}) AS delivered
-            ANTI JOIN ({there}) AS held
-            ON held.idempotency_key = delivered.idempotency_key AND {same}""")
+            SELECT delivered.idempotency_key FROM ({delivered}) AS delivered
+            FULL JOIN ({there}) AS held
+            ON held.idempotency_key = delivered.idempotency_key AND {same}
+            WHERE delivered.idempotency_key IS NULL OR held.idempotency_key IS NULL""")
+        [[alone, unmet]] = connection.execute("""
+            SELECT count(idempotency_key), count(*) - count(idempotency_key)
+            FROM differing_keys""").fetchall()
+        if rows - alone > standing - unmet:  # more rows were found than there are keys for them
+            connection.execute(f"""
+                INSERT INTO differing_keys SELECT idempotency_key FROM ({delivered})
+                SEMI JOIN (SELECT hash(idempotency_key) AS h FROM ({delivered})
+                    GROUP BY h HAVING count(*) > 1) ON h = hash(idempotency_key)""")
         [[differing]] = connection.execute(f"""
             INSERT INTO differing FROM ({delivered})
             SEMI JOIN differing_keys USING (idempotency_key)""").fetchall()
@@ -202,8 +213,17 @@ def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:
         FROM delivered SEMI JOIN repeated USING (idempotency_key)""")
 
 
-def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incoming) -> None:
-    """Decide which payload each contested key keeps, and what becomes of each of its rows."""
+def _decide(
+    connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incoming, found: set[str]
+) -> None:
+    """Decide which payload each contested key keeps, and what becomes of each of its rows.
+
+    Args:
+        connection: Has `existing`, `delivered`, `repeated` and `copies`.
+        meter: The meter.
+        incoming: The delivery.
+        found: The import batches of `existing`.
+    """
     outcome = f"""CASE
             WHEN held.idempotency_key IS NULL THEN 'new'
             WHEN {_HIGHER if incoming.source.corrections is not None else "false"} THEN 'corrected'
@@ -236,10 +256,29 @@ def _decide(connection: duckdb.DuckDBPyConnection, meter: Meter, incoming: Incom
         CREATE TEMP VIEW refused AS
         SELECT * REPLACE (source_file::VARCHAR AS source_file), {incoming.constants}
         FROM settled WHERE outcome = 'conflicting'""")
-    connection.execute(f"CREATE TEMP TABLE kept AS {_kept(meter, incoming, 'refused')}")
+    # An event counts by the first of its rows that is no conflict, unless another partition brought
+    # it. (The same partition delivered again repeats nothing; its earlier batch is only older.)
+    others = [literal(b) for b in found if _partition(b) != _partition(incoming.batch)]
+    elsewhere = f"""(SELECT idempotency_key FROM existing
+        WHERE {f"import_batch::VARCHAR IN ({', '.join(others)})" if others else "false"})"""
+    connection.execute(f"""
+        CREATE TEMP TABLE counted AS
+        SELECT * REPLACE (source_file::VARCHAR AS source_file), {incoming.constants}
+        FROM settled SEMI JOIN (FROM repeated UNION ALL FROM {elsewhere}) USING (idempotency_key)
+        WHERE outcome <> 'conflicting'
+        QUALIFY outcome = 'present' AND (idempotency_key IN {elsewhere} OR row_number() OVER (
+            PARTITION BY idempotency_key
+            ORDER BY first DESC, revision DESC NULLS LAST, source_file, source_line) > 1)""")
+    told = "(SELECT idempotency_key FROM refused UNION ALL SELECT idempotency_key FROM counted)"
+    connection.execute(f"CREATE TEMP TABLE kept AS {_kept(meter, incoming, told)}")
     connection.execute("""
         CREATE TEMP VIEW replaced AS
         SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
+
+
+def _partition(batch: str) -> str:
+    """Source and partition of an import batch."""
+    return batch.rpartition("/")[0]
 
 
 def _kept(meter: Meter, incoming: Incoming, keys: str) -> str:

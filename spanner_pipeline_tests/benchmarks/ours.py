@@ -65,8 +65,7 @@ def merging(folder: Path, name: str) -> Callable[[], None]:
         return {"import_batch": batch}
 
     def step() -> None:
-        conflicts = folder / "conflicts.parquet"
-        merge(root_of(folder), staged, conflicts, describe)
+        merge(root_of(folder), staged, describe)
 
     return step
 

@@ -26,6 +26,7 @@ from spanner_pipeline_tests.faults.processes import forked
 STEPS: dict[str, tuple[Any, str]] = {
     "stage": (importing, "stage"),
     "write_rejected": (importing, "write_rejected"),
+    "write_left_out": (importing, "write_left_out"),
     "EventTable.prepare": (table.EventTable, "prepare"),
     "DeltaTable.create": (DeltaTable, "create"),
     "add_columns": (TableAlterer, "add_columns"),
@@ -34,6 +35,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "Replaced.take": (replaced.Replaced, "take"),
     "Replaced.close": (replaced.Replaced, "__exit__"),
     "write_conflicts": (merge, "write_conflicts"),
+    "write_repeated": (merge, "write_repeated"),
     "EventTable.commit": (table.EventTable, "commit"),
     "create_write_transaction": (DeltaTable, "create_write_transaction"),
     "Ledger.add": (ledger.Ledger, "add"),

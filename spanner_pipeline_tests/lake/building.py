@@ -200,6 +200,11 @@ class TinyRoot:
         files = sorted((self.path / "quarantine").glob("*/*/*.rejected.parquet"))
         return [row for file in files for row in pl.read_parquet(file).iter_rows(named=True)]
 
+    def repeated(self) -> list[dict[str, Any]]:
+        """All repeated rows in quarantine."""
+        files = sorted((self.path / "quarantine").glob("*/*/*.repeated.parquet"))
+        return [row for file in files for row in pl.read_parquet(file).iter_rows(named=True)]
+
     def records(self) -> list[ImportRecord]:
         """The latest import of the source."""
         return list(Ledger(self.root).current("legacy"))

@@ -30,11 +30,17 @@ class Held:
 
 @dataclass(frozen=True)
 class Imported:
-    """A delivery that was read: how many rows had which outcome, and whose rows it met."""
+    """A delivery that was read: how many rows had which outcome, and whose rows it met.
+
+    `repeated` says of each further copy of an event where it stands, and where the row that counts;
+    `apart` are those that may be overlooked, because the copies lie on several days.
+    """
 
     batch: str
     outcomes: Counter[str] = field(default_factory=Counter)
     conflicts: list[tuple[Any, ...]] = field(default_factory=list)
+    repeated: list[tuple[Any, ...]] = field(default_factory=list)
+    apart: list[tuple[Any, ...]] = field(default_factory=list)
     met: set[str] = field(default_factory=set)
 
     @property
@@ -79,7 +85,9 @@ class Model:
             copies = [copy for copy in delivered if copy.row.id == identity]
             if self.corrections:
                 copies.sort(key=lambda copy: -int(copy.row.rev))
-            stood = self.rows.setdefault(identity, [])
+            days = {copy.row.payload[1].date() for copy in copies}
+            apart = self.corrections and len(days) > 1
+            stood, number = self.rows.setdefault(identity, []), len(copies)
             done.met.update({held.batch for held in stood[-1:]} - {batch})
             if not stood:
                 done.outcomes["new"] += 1
@@ -87,11 +95,15 @@ class Model:
             elif self.corrections and int(copies[0].row.rev) > int(stood[-1].row.rev):
                 done.outcomes["corrected"] += 1
                 stood.append(copies.pop(0))
-            kept = stood[-1].row
+            kept, counts = stood[-1].row, len(copies) < number
             for copy in copies:
                 stale = self.corrections and int(copy.row.rev) < int(kept.rev)
                 if stale or copy.row.payload == kept.payload:
                     done.outcomes["present"] += 1
+                    if counts:
+                        places = (copy.file, copy.line, stood[-1].file, stood[-1].line)
+                        (done.apart if apart else done.repeated).append((batch, *places))
+                    counts = True
                 else:
                     done.outcomes["conflicting"] += 1
                     conflict = (batch, copy.file, copy.line, kept.payload, copy.row.payload)
@@ -141,6 +153,12 @@ class Model:
         latest = (self.latest(batch) for batch in self.standing())
         return [conflict for done in latest for conflict in done.conflicts]
 
+    def repeated(self) -> tuple[set[tuple[Any, ...]], set[tuple[Any, ...]]]:
+        """The repeated rows in quarantine: those that must be there, and those that may be."""
+        latest = [self.latest(batch) for batch in self.standing()]
+        must = {row for done in latest for row in done.repeated}
+        return must, must | {row for done in latest for row in done.apart}
+
     def _imports(self) -> Iterator[tuple[Imported, set[str]]]:
         """All imports, each with the batches that were reverted since."""
         for n, done in enumerate(self.log):
@@ -164,7 +182,7 @@ UNCOMMITTED = (
     "after write_without",
     "before create_write_transaction",
 )
-UNCOMMITTED_IMPORT = (*UNCOMMITTED, "after stage", "after Replaced.take", "after write_conflicts")
+UNCOMMITTED_IMPORT = (*UNCOMMITTED, "after stage", "after Replaced.take", "after write_repeated")
 COMMITTED = ("after create_write_transaction", "before Ledger.add", "before Ledger.add_revert")
 WRITTEN_DOWN = ("after Ledger.add", "after Ledger.add_revert", "after quarantine_file")
 """Where a process may die. What the commit said is known without a ledger; what needs no commit

@@ -39,6 +39,7 @@ from spanner_pipeline_tests.properties.model import (
 
 Result = TypeVar("Result")
 PAYLOAD = ("subject", "timestamp", "quantity", "dim_region")
+PLACES = ("source_file", "source_line", "first_source_file", "first_source_line")
 ORIGIN = ("import_batch", "source_file", "source_line", "revision")
 
 
@@ -197,6 +198,12 @@ class Trial:
             for row in self.lake.conflicts()
         ]
         assert sorted(found, key=repr) == sorted(model.conflicts(), key=repr)
+        listed = [
+            (row["import_batch"], *(row[name] for name in PLACES)) for row in self.lake.repeated()
+        ]
+        must, may = model.repeated()
+        assert must <= set(listed) <= may
+        assert len(set(listed)) == len(listed)
         standing = {record.batch for record in Ledger(self.lake.root).standing()}
         assert standing == set(model.standing())
 
