@@ -160,14 +160,14 @@ class Neighbourhood:
         return Surroundings(dict(atoms), clocks)
 
     def rounded(self, cells: pl.DataFrame, units: Sequence[Decimal]) -> dict[int, list[list[int]]]:
-        """What numbers would be if every event were rounded: for each unit down, nearest, up."""
+        """What numbers would be if every event were rounded: for each unit nearest, up, down."""
         self._connection.register("broken", cells)
         same = " AND ".join(f'events."{name}" = broken."{name}"' for name in self._by)
         sums = []
         for unit in units:
             rest = f"(quantity % {unit}::{self._meter.quantity_type})"
             step = f"{unit}::{self._meter.quantity_type}"
-            for lifted in ("false", f"{rest} + {rest} >= {step}", f"{rest} > 0"):
+            for lifted in (f"{rest} + {rest} >= {step}", f"{rest} > 0", "false"):
                 added = f"CASE WHEN {lifted} THEN {step} ELSE 0::{self._meter.quantity_type} END"
                 sums.append(f"sum(quantity - {rest} + {added})")
         try:

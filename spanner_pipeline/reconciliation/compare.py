@@ -272,7 +272,7 @@ def _in_value(cells: pl.DataFrame, meter: Meter, total: BillingTotal) -> tuple[p
         None if new is None or price is None else EXACT.multiply(new, price)
         for new, price in zip(cells["new"], prices, strict=True)
     ]
-    digits = [-v.normalize(EXACT).as_tuple().exponent for v in [*values, *cells["old"]] if v]  # type: ignore[operator]
+    digits = [-v.normalize(EXACT).as_tuple().exponent for v in [*values, *cells["old"]] if v]
     decimals = min(max([0, *digits]), _MOST_DECIMALS)
     priceless = pl.col("new").is_not_null() & pl.lit(pl.Series([p is None for p in prices]))
     cells = cells.with_columns(

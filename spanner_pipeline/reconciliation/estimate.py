@@ -41,7 +41,7 @@ class Switch:
     Attributes:
         cause: The cause that it is.
         detail: What exactly, for a person.
-        key: What tells it from other switches; the same for all numbers.
+        name: What tells it from others of its cause; the same for all numbers.
         bits: How much it takes to say it: the less, the sooner it is believed.
         group: Switches of one group exclude each other.
         record: The record whose rows it counts; empty where it leaves rows out.
@@ -54,7 +54,7 @@ class Switch:
 
     cause: str
     detail: str
-    key: tuple[str, ...]
+    name: str
     bits: float
     group: str = ""
     record: str = ""
@@ -63,6 +63,15 @@ class Switch:
     late: int | None = None
     adds: int = 0
     known: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its only name."""
+        return (self.name,)
+
+    def key(self, name: str) -> tuple[str, ...]:
+        """What tells it from other steps; the same for all numbers."""
+        return (self.cause, name)
 
     @property
     def order(self) -> tuple[int, str]:
@@ -198,9 +207,8 @@ def switches_of(
     candidates = [*_recorded(case), *_left_out(case, closes_after)]
     for index, name in enumerate(clocks[1:], start=1):
         detail = f"the old bill {name.format(zone=zone)}"
-        key = (BOUNDARY, name)
         bits = plausibility.UTC if " in UTC," in name else plausibility.CLOCK
-        candidates.append(Switch(BOUNDARY, detail, key, bits, "clock", clock=index))
+        candidates.append(Switch(BOUNDARY, detail, name, bits, "clock", clock=index))
     for adds, what, how in (
         (case.copies, "lines that stand twice", "counts"),
         (case.credits, "credits", "nets"),
@@ -208,7 +216,7 @@ def switches_of(
         if adds:
             detail = f"the old bill {how} {what}"
             candidates.append(
-                Switch(LINES, detail, (LINES, what), plausibility.OLD_LINES, adds=adds, known=True)
+                Switch(LINES, detail, what, plausibility.OLD_LINES, adds=adds, known=True)
             )
     return [switch for switch in candidates if switch.adds or case.estimate([switch]) != base]
 
@@ -232,8 +240,7 @@ def _recorded(case: Case) -> Iterator[Switch]:
         noun = "row" if number == 1 else "rows"
         detail = f"{number:,} {noun} {_RECORDED[record].format(kind=kind)}"
         bits = plausibility.recorded_of(len(rows))
-        key = (record, kind)
-        yield Switch(record, detail, key, bits, record=record, kind=kind, known=True)
+        yield Switch(record, detail, kind, bits, record=record, kind=kind, known=True)
 
 
 _LATE = "the old bill lacks what was delivered {} after the period or later"
@@ -241,17 +248,15 @@ _LATE = "the old bill lacks what was delivered {} after the period or later"
 
 def _left_out(case: Case, closes_after: int | None) -> Iterator[Switch]:
     """Rows of the lake that the old system may have left out."""
-    yield Switch(
-        NEGATIVE, "the old bill leaves out quantities below zero", (NEGATIVE,), plausibility.VOIDS
-    )
+    yield Switch(NEGATIVE, "the old bill leaves out quantities below zero", "", plausibility.VOIDS)
     detail = "the old system had forgotten usage before its retention"
-    yield Switch(RETENTION, detail, (RETENTION,), plausibility.DECLARED, known=True)
+    yield Switch(RETENTION, detail, "", plausibility.DECLARED, known=True)
     if closes_after is not None:
         detail = _LATE.format(_days(closes_after))
         yield Switch(
             LATE,
             detail,
-            (LATE, str(closes_after)),
+            str(closes_after),
             plausibility.DECLARED,
             "late",
             late=closes_after,
@@ -261,8 +266,8 @@ def _left_out(case: Case, closes_after: int | None) -> Iterator[Switch]:
     days = sorted({atom.late for atom in case.atoms if atom.late is not None and atom.late >= 0})
     for late in days:
         detail = _LATE.format(_days(late))
-        key, bits = (LATE, str(late)), plausibility.chosen_of(plausibility.LATE, len(days))
-        yield Switch(LATE, detail, key, bits, "late", late=late, known=True)
+        bits = plausibility.chosen_of(plausibility.LATE, len(days))
+        yield Switch(LATE, detail, str(late), bits, "late", late=late, known=True)
 
 
 def _days(number: int) -> str:

@@ -104,6 +104,7 @@ class _Detective:
         money = total.price is not None
         self._digits = meter.decimals + (differing.schema["price"].scale if money else 0)  # type: ignore[attr-defined]
         self._found: dict[int, list[Explanation]] = {}
+        self._doubtful: set[int] = set()
         self._seen: Counter[tuple[str, ...]] = Counter()
         self._rows = {row["cell"]: row for row in self._differing.iter_rows(named=True)}
         self._others = _Others(self._differing, dimension_columns(total), self._whole)
@@ -120,8 +121,8 @@ class _Detective:
         self._hours([cell for cell in deep if cell not in self._found])
         self._events([cell for cell in deep if cell not in self._found], first)
         # Once more, with what explains other numbers.
-        for cell in unsolved:
-            if cell not in self._found:
+        for cell in [*sorted(self._doubtful & set(first)), *unsolved]:
+            if cell not in self._found or cell in self._doubtful:
                 self._look(cell, *first[cell], deep=cell in deep)
         for cell in unsolved:
             if cell not in self._found and self._total.price is None:
@@ -173,7 +174,7 @@ class _Detective:
         return case, switches_of(case, around.clocks, row["zone"], closes_after)
 
     def _look(self, cell: int, case: Case, switches: list[Switch], *, deep: bool) -> None:
-        if cell not in self._found:
+        if cell not in self._found or cell in self._doubtful:
             search = Search(case, switches, self._others.of(cell), self._seen)
             self._believe(cell, case, search.run(deep=deep))
 
@@ -196,20 +197,22 @@ class _Detective:
         for cell in cells:
             case, switches = cases[cell]
             search = Search(case, switches, {}, self._seen)
-            self._believe(cell, case, search.rounded_events(events.get(cell)))
+            self._believe(cell, case, search.rounded_events(events.get(cell, [])))
 
     def _believe(self, cell: int, case: Case, way: Way | None) -> None:
         if way is None:
             return
         found = []
         for step, part in way.parts(case):
-            self._seen[step.key] += 1
+            if way.certain:
+                self._seen[step.key(step.names[0])] += 1
             details = "; or ".join([step.detail, *way.alternatives])
-            known = getattr(step, "known", False)
-            quantity = self._exact(part)
-            found.append(Explanation(cell, step.cause, details, quantity, known))
+            known = isinstance(step, Switch) and step.known
+            found.append(Explanation(cell, step.cause, details, self._exact(part), known))
             if isinstance(step, Operation) and step.other is not None:
                 self._other_side(step, cell)
+        if not way.certain:
+            self._doubtful.add(cell)
         self._found[cell] = found
 
     def _other_side(self, step: Operation, cell: int) -> None:
@@ -280,13 +283,12 @@ class _Others:
         for other, (adds, subject) in beside.items():
             if other == cell or (own is not None and (own[0] > 0) == (adds > 0)):
                 continue
-            detail = (
-                f"the old bill has under this customer what the lake has under {subject}"
+            what = (
+                "the old bill has under this customer what the lake has"
                 if adds > 0
-                else f"the lake has under this customer what the old bill has under {subject}"
+                else "the lake has under this customer what the old bill has"
             )
-            key = (CUSTOMERS, detail)
-            found[adds].append(Operation(CUSTOMERS, detail, key, bits, other))
+            found[adds].append(Operation(CUSTOMERS, f"{what} under {{}}", (subject,), bits, other))
         return found
 
     def take(self, cell: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 
 from spanner_pipeline.reconciliation import plausibility
@@ -25,7 +26,8 @@ EVENT_UNITS = tuple(
 )
 """What events and days may be rounded to, largest first."""
 
-_HOWS = ("down to", "to the nearest", "up to")
+HOWS = ("to the nearest", "up to", "down to")
+"""How a number may be rounded."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,26 @@ class Operation:
 
     Attributes:
         cause: The cause that it is.
-        detail: What exactly, for a person.
-        key: What tells it from others; the same for all numbers.
+        what: What exactly, for a person, with a place for the names.
+        names: What its name may be, where the number cannot tell.
         bits: How much it takes to say it.
         other: The number of the customer whose usage it adds or takes away.
     """
 
     cause: str
-    detail: str
-    key: tuple[str, ...]
+    what: str
+    names: tuple[str, ...]
     bits: float
     other: int | None = None
+
+    @property
+    def detail(self) -> str:
+        """What exactly, for a person."""
+        return self.what.format(" or ".join(self.names))
+
+    def key(self, name: str) -> tuple[str, ...]:
+        """What tells it from other steps; the same for all numbers."""
+        return (self.cause, self.what, name)
 
 
 def closing(case: Case, total: int) -> Iterator[Operation]:
@@ -52,8 +63,8 @@ def closing(case: Case, total: int) -> Iterator[Operation]:
     if total == case.target or not case.old:
         return
     yield from _unit(case, total)
-    if how := _rounded(case, total):
-        yield how
+    if rounded := _rounded(case, total):
+        yield rounded
 
 
 def _unit(case: Case, total: int) -> Iterator[Operation]:
@@ -62,32 +73,34 @@ def _unit(case: Case, total: int) -> Iterator[Operation]:
     if total <= 0 or old <= 0:
         return
     for many in UNITS:
+        larger = f"in units of {many:,} of ours"
         if old * many == total:
-            yield _in_units(f"1/{many}", f"in units of {many:,} of ours", "")
+            yield _in_units(larger)
         elif old == total * many:
-            yield _in_units(str(many), f"{many:,} where we count 1", "")
+            yield _in_units(f"{many:,} where we count 1")
         elif 2 * abs(old * many - total) < total and (  # near enough to have been rounded
-            how := _rounds_to(case, total, old, many)
+            found := _rounds_to(case, total, old, many)
         ):
-            yield _in_units(f"1/{many}", f"in units of {many:,} of ours", f", rounded {how}")
+            unit, hows = found
+            yield _in_units(f"{larger}, rounded {' or '.join(hows)} a full {unit}", rounded=True)
 
 
-def _in_units(key: str, what: str, rounded: str) -> Operation:
-    detail = f"the old bill counts {what}{rounded}"
-    return Operation(UNIT, detail, (UNIT, key), plausibility.UNIT + bool(rounded))
+def _in_units(what: str, *, rounded: bool = False) -> Operation:
+    bits = plausibility.UNIT + rounded
+    return Operation(UNIT, "the old bill counts {}", (what,), bits)
 
 
 def _rounded(case: Case, total: int) -> Operation | None:
-    how = _rounds_to(case, total, case.target, 1)
-    if how is None:
+    found = _rounds_to(case, total, case.target, 1)
+    if found is None:
         return None
-    what = "the daily mean " if case.mean else ""
-    detail = f"the old bill rounds {what}{how}"
-    return Operation(ROUNDING, detail, (ROUNDING, how), plausibility.ROUNDED_TOTAL)
+    unit, hows = found
+    what = f"the old bill rounds {'the daily mean ' if case.mean else ''}{{}} a full {unit}"
+    return Operation(ROUNDING, what, hows, plausibility.ROUNDED_TOTAL)
 
 
-def _rounds_to(case: Case, total: int, old: int, many: int) -> str | None:
-    """How the exact total, in units of so many, is rounded to the old one; by the largest unit.
+def _rounds_to(case: Case, total: int, old: int, many: int) -> tuple[str, tuple[str, ...]] | None:
+    """The unit to which the exact total, in units of so many, is rounded to the old one, and how.
 
     A unit must be small beside the total: that 3,000 is a full thousand says nothing.
     """
@@ -98,53 +111,44 @@ def _rounds_to(case: Case, total: int, old: int, many: int) -> str | None:
         step = int(scaled) * (case.days if case.mean else 1)
         if old % step or old < 100 * step:
             continue
-        width = step * many
-        quotient, rest = divmod(total, width)
-        if not rest:
-            continue
-        rounded = (quotient, quotient + (2 * rest >= width), quotient + 1)
-        names = [n for n, q in zip(_HOWS, rounded, strict=True) if q * step == old]
-        if names:
-            spelled = " or ".join(sorted(names, key=("to the nearest", "up to", "down to").index))
-            return _spelled(spelled, unit)
+        quotient, rest = divmod(total, step * many)
+        rounded = (quotient + (2 * rest >= step * many), quotient + 1, quotient)
+        hows = tuple(how for how, q in zip(HOWS, rounded, strict=True) if q * step == old)
+        if rest and hows:
+            return _spelled(unit), hows
     return None
 
 
-def _spelled(how: str, unit: Decimal) -> str:
-    how = how.replace("to the nearest or ", "to the nearest or ")
-    plain = f"{unit.normalize():f}" if unit < 1 else f"{int(unit):,}"
-    return f"{how} a full {plain}"
+def _spelled(unit: Decimal) -> str:
+    return f"{unit.normalize():f}" if unit < 1 else f"{int(unit):,}"
 
 
 def rounded_parts(
-    case: Case, days: Mapping[object, int], events: Sequence[Sequence[int]] | None
+    case: Case, days: Mapping[date, int], events: Sequence[Sequence[int]]
 ) -> Iterator[Operation]:
     """The roundings of each day or each event that make the old number.
 
     Args:
         case: The number.
         days: Its usage by day.
-        events: The sum of its events, rounded to each of `EVENT_UNITS` down, nearest and up.
+        events: The sum of its events, rounded to each of `EVENT_UNITS` in each of `HOWS`.
     """
+    if case.mean or not case.old:
+        return
     for index, unit in enumerate(EVENT_UNITS):
         step = int(unit.scaleb(case.digits))
-        if not step or case.mean or not case.old or case.old < 100 * step:
+        if not step or case.old < 100 * step:
             continue
-        found = [(quantity // step, quantity % step) for quantity in days.values()]
+        found = [divmod(quantity, step) for quantity in days.values()]
         sums = (
-            sum(q for q, _ in found) * step,
             sum(q + (2 * rest >= step) for q, rest in found) * step,
             sum(q + (rest > 0) for q, rest in found) * step,
+            sum(q for q, _ in found) * step,
         )
-        exact = any(rest for _, rest in found)
-        for what, values in (("day", sums), ("event", events[index] if events else ())):
-            names = [n for n, v in zip(_HOWS, values, strict=False) if v == case.old]
-            if names and (exact or what == "event"):
-                how = _spelled(" or ".join(names), unit)
-                key = (ROUNDING, what, how)
-                yield Operation(
-                    ROUNDING,
-                    f"the old bill rounds each {what} {how}",
-                    key,
-                    plausibility.ROUNDED_PARTS,
-                )
+        exact = all(not rest for _, rest in found)
+        by_event = events[index] if index < len(events) else ()
+        for what, values in (("day", () if exact else sums), ("event", by_event)):
+            hows = tuple(how for how, v in zip(HOWS, values, strict=False) if v == case.old)
+            if hows:
+                spelled = f"the old bill rounds each {what} {{}} a full {_spelled(unit)}"
+                yield Operation(ROUNDING, spelled, hows, plausibility.ROUNDED_PARTS)

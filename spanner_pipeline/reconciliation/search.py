@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from itertools import pairwise
+from typing import TypeVar
 
 from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.causes import CAUSES, MISSING, TWICE
@@ -32,23 +33,22 @@ class Span:
         names: What they are; several where the numbers cannot tell them apart.
         effect: What that adds to the sum.
         bits: How much it takes to say it.
+        twice: Whether they count twice.
     """
 
     names: tuple[str, ...]
     effect: int
     bits: float
+    twice: bool = False
 
     @property
     def cause(self) -> str:
         """The cause that it is."""
-        return MISSING if self.twice is False else TWICE
+        return TWICE if self.twice else MISSING
 
-    twice: bool = False
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """What tells it from others; the same for all numbers."""
-        return (self.cause, *self.names)
+    def key(self, name: str) -> tuple[str, ...]:
+        """What tells it from other steps; the same for all numbers."""
+        return (self.cause, name)
 
     @property
     def detail(self) -> str:
@@ -58,6 +58,7 @@ class Span:
 
 
 Step = Switch | Span | Operation
+AnyStep = TypeVar("AnyStep", Switch, Span, Operation)
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,12 @@ class Way:
                 total = total + step.effect if isinstance(step, Span) else case.target
             parts.append((step, before - total))
         assert total == case.target
-        return [(step, part) for step, part in parts if part]
+        return parts
+
+    @property
+    def certain(self) -> bool:
+        """Whether the number tells it from all others."""
+        return not self.alternatives and all(len(step.names) == 1 for step in self.steps)
 
 
 class Search:
@@ -125,7 +131,7 @@ class Search:
         """
         self._case = case
         self._others, self._seen = others, seen
-        self._switches = [replace(s, bits=self._believed(s.key, s.bits)) for s in switches]
+        self._switches = [self._believed(switch) for switch in switches]
         self._budget = case.information - plausibility.MARGIN
         self._found: list[Way] = []
 
@@ -156,17 +162,22 @@ class Search:
                 self._take(chosen, self._grouped(self._hours(hours, need)))
         return self._best()
 
-    def rounded_events(self, events: Sequence[Sequence[int]] | None) -> Way | None:
+    def rounded_events(self, events: Sequence[Sequence[int]]) -> Way | None:
         """The simplest way that rounds each day or each event."""
         for chosen in combinations(self._switches, 1, self._budget):
-            days = dict(self._case.by_day(chosen))
-            for how in rounded_parts(self._case, days, events if not chosen else None):  # type: ignore[arg-type]
-                how = replace(how, bits=self._believed(how.key, how.bits))
-                self._offer(Way(cost(chosen) + how.bits, chosen, (), how))
+            days = self._case.by_day(chosen)
+            for found in rounded_parts(self._case, days, () if chosen else events):
+                rounded = self._believed(found)
+                self._offer(Way(cost(chosen) + rounded.bits, chosen, (), rounded))
         return self._best()
 
-    def _believed(self, key: tuple[str, ...], bits: float) -> float:
-        return min(bits, plausibility.SEEN) if key in self._seen else bits
+    def _believed(self, step: AnyStep) -> AnyStep:
+        """A step by those of its names that explain other numbers, if there are any."""
+        seen = tuple(name for name in step.names if step.key(name) in self._seen)
+        bits = min(step.bits, plausibility.SEEN)
+        if isinstance(step, Switch):
+            return replace(step, bits=bits) if seen else step
+        return replace(step, names=seen, bits=bits) if seen else step
 
     def _beaten(self, bits: float) -> bool:
         """Whether something simpler was found already."""
@@ -188,7 +199,7 @@ class Search:
             and way.bits <= best.bits + plausibility.ALTERNATIVE
             and way.steps[0].detail not in said
             and not getattr(best.steps[0], "known", False)
-            and best.steps[0].key not in self._seen
+            and best.bits > plausibility.SEEN
         ]
         return replace(best, alternatives=tuple(dict.fromkeys(alternatives)))
 
@@ -198,7 +209,7 @@ class Search:
         operations = [*closing(self._case, total)]
         operations += self._others.get(self._case.target - total, ())
         for operation in operations:
-            believed = replace(operation, bits=self._believed(operation.key, operation.bits))
+            believed = self._believed(operation)
             self._offer(Way(bits + believed.bits, chosen, spans, believed))
 
     def _spans(self, chosen: tuple[Switch, ...], *, pairs: bool) -> None:
@@ -231,12 +242,12 @@ class Search:
     def _grouped(self, spans: Iterator[Span] | Sequence[Span]) -> dict[int, list[Span]]:
         """Spans by effect; those of one effect and as much to say are one, with all their names."""
         alike: dict[tuple[int, float], list[Span]] = defaultdict(list)
-        for span in spans:
-            alike[span.effect, round(self._believed(span.key, span.bits), 6)].append(span)
+        for span in map(self._believed, spans):
+            alike[span.effect, round(span.bits, 6)].append(span)
         grouped: dict[int, list[Span]] = defaultdict(list)
-        for (effect, bits), same in alike.items():
+        for (effect, _), same in alike.items():
             names = tuple(name for span in same for name in span.names)
-            grouped[effect].append(replace(same[0], names=names, bits=bits))
+            grouped[effect].append(replace(same[0], names=names))
         return grouped
 
     def _parts(self, named: Mapping[str, int]) -> Iterator[Span]:
