@@ -24,6 +24,8 @@ from spanner_pipeline.meters import Meter
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
 ENTERS = "outcome IN ('new', 'corrected')"
+_FEW = 10_000
+"""So few rows of a day are looked up one by one, so that what they repeat is known row by row."""
 _LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
 
 
@@ -156,7 +158,7 @@ def _compare(
     for day, rows in incoming.days.items():
         files = held.get(day, [])
         standing = sum(file.rows or 0 for file in files)
-        if not files or 2 * rows < standing:
+        if not files or 2 * rows < standing or rows < _FEW:
             continue
         compared.add(day)
         delivered, there = incoming.select([day]), table.select(files=files)
