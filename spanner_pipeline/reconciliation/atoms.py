@@ -201,19 +201,15 @@ class Neighbourhood:
             for zone in self._zones:
                 dates = wide.select("begins", "ends", pl.lit(zone).alias("zone"))
                 cut = with_bounds(dates, period).select("start", "end")
-                cut = cut.select(
-                    pl.when(wide["zone"] != zone).then(n).alias(n) for n in cut.columns
-                )
                 bounds.append((f"cuts this period in {zone}, not in {{zone}}", cut))
             bounds.append(("cuts this period in {zone} without summer time", self._standard(wide)))
         own = bounds[0][1]
         kept = [bounds[0]]
         for name, cut in bounds[1:]:
             differs = (cut["start"] != own["start"]) | (cut["end"] != own["end"])
-            if differs.fill_null(value=False).any():
-                kept.append(
-                    (name, cut.select(pl.when(differs).then(n).alias(n) for n in cut.columns))
-                )
+            if differs.any():
+                # Where a candidate is the number's own period, or none, it must not change a thing.
+                kept.append((name, cut.select(cut[n].fill_null(own[n]) for n in own.columns)))
         starts = [cut["start"].alias(f"start_{i}") for i, (_, cut) in enumerate(kept)]
         stops = [cut["end"].alias(f"end_{i}") for i, (_, cut) in enumerate(kept)]
         low = pl.min_horizontal([f"start_{i}" for i in range(len(kept))]).alias("low")

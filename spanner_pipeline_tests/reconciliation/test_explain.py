@@ -89,6 +89,17 @@ def test_a_month_cut_in_utc_whose_start_is_the_same(tmp_path: Path) -> None:
     assert found(books.compare()) == [("a", BOUNDARY, Decimal(-7))]
 
 
+def test_a_customer_whom_the_bill_lacks_was_not_cut_on_its_own_clock(tmp_path: Path) -> None:
+    """Others' clocks are candidates for it too, and its own is no other."""
+    books = Books(tmp_path).lake(*USAGE, Event("2024-01-15T00:00:00Z", 5000, "b"))
+    books.bill(
+        ("a", "Asia/Tokyo", "2024-01", TRUE - 7 + 13, ""),
+        ("b", "Europe/London", "2024-02", 0, ""),
+    )
+    january, february = ("a", BOUNDARY, Decimal(-6)), ("a", BOUNDARY, Decimal(13))
+    assert found(books.compare()) == [january, february]
+
+
 @pytest.mark.parametrize("units", [TRUE + 1, TRUE - 1, 1_000_337, 1_003_000, 0, -3, TRUE * 2])
 def test_what_no_cause_predicts_stays_unexplained(tmp_path: Path, units: Any) -> None:
     comparison = billed(tmp_path, units).compare()
