@@ -9,7 +9,7 @@ import dagster as dg
 
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.importing import UsageImport
-from spanner_pipeline.reconciliation.report import plain
+from spanner_pipeline.reconciliation.spelling import plain
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.staging import Staged
 

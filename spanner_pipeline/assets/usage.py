@@ -8,7 +8,7 @@ from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.control import exact_sum
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.reconciliation.report import plain
+from spanner_pipeline.reconciliation.spelling import plain
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.usage.daily import daily_usage
 

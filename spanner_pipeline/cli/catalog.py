@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from spanner_pipeline.cli.terminal import Data, show
-from spanner_pipeline.reconciliation.report import grouped
+from spanner_pipeline.reconciliation.spelling import grouped
 from spanner_pipeline.root import DataRoot, load_catalog
 
 app = typer.Typer()

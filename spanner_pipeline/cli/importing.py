@@ -15,7 +15,7 @@ from rich.table import Table
 
 from spanner_pipeline.cli.terminal import Data, coloured, complain, out, progress, short, show
 from spanner_pipeline.control import ControlTotals
-from spanner_pipeline.reconciliation.report import grouped, plain
+from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline.selection import select_partitions, select_sources
 

@@ -19,7 +19,7 @@ from spanner_pipeline.lake.ledger import ImportRecord, RevertRecord, caught_up
 from spanner_pipeline.lake.maintenance import maintain as run_maintenance
 from spanner_pipeline.lake.revert import RevertRefusedError
 from spanner_pipeline.lake.revert import revert as run_revert
-from spanner_pipeline.reconciliation.report import grouped, plain
+from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
 
 app = typer.Typer()

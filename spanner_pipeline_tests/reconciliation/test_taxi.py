@@ -8,7 +8,8 @@ import pytest
 
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.report import percent, render_html
+from spanner_pipeline.reconciliation.page import render_html
+from spanner_pipeline.reconciliation.spelling import percent
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import RealRoot
 from spanner_pipeline_tests.reconciliation.building import balances
@@ -44,7 +45,7 @@ def test_the_mapping_that_reconciles(real_root: RealRoot) -> None:
     assert farebox.causes == ()
     assert (farebox.unexplained, farebox.residuals.height) == (Decimal("146.78"), 2)
     assert all(balances(comparison) for comparison in comparisons.values())
-    page = render_html(root, farebox)
+    page = render_html(root, farebox, {})
     assert "Unexplained: −683.91" in page
     assert "Unexplained: +830.69" in page
 
