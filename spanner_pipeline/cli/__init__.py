@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from spanner_pipeline.cli import answers, catalog, importing, lake
+from spanner_pipeline.cli import answers, catalog, evidence, explain, importing, lake, notes
 from spanner_pipeline.cli.terminal import complain
 from spanner_pipeline.errors import PipelineError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (importing, answers, lake, catalog):
+for part in (importing, answers, explain, evidence, notes, lake, catalog):
     app.add_typer(part.app)
 
 
