@@ -12,7 +12,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile lint format lock browser sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile lint format lock test-tools sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,13 +62,17 @@ format: $(READY) ## format the code
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-browser: ## install the browser that some tests drive (Debian, as root)
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
+test-tools: ## install what some tests need: a browser, pdftotext, LibreOffice (Debian, as root)
+	@{ command -v chromium && command -v pdftotext && command -v soffice; } >/dev/null || \
+		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+		chromium fonts-dejavu-core poppler-utils libreoffice-calc-nogui python3-uno; }
 
 lock: $(READY) ## renew the lock file
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --quiet --upgrade \
 		--custom-compile-command 'make lock' -o requirements.lock
 
-clean: ## delete what runs made in the data root, and the sample; never your meters and sources
-	rm -rf "$(DATA)/lake" "$(DATA)/quarantine" "$(DATA)/reports" "$(DATA)/staging" "$(DATA)/dagster"
+clean: ## delete what runs made in the data root; never your meters, sources, notes and signatures
+	rm -rf "$(DATA)/lake" "$(DATA)/quarantine" "$(DATA)/staging" "$(DATA)/dagster"
+	@test ! -d "$(DATA)/reports" || find "$(DATA)/reports" -type f ! -name '*.xlsx' \
+		! -name notes.json ! -name signoffs.json -delete

@@ -7,8 +7,10 @@ from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.usage import feeding
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.reconciliation.compare import STATUSES, reconcile
-from spanner_pipeline.reconciliation.report import grouped, percent, signed, write_report
+from spanner_pipeline.reconciliation.compare import STATUSES
+from spanner_pipeline.reconciliation.publish import reconcile_and_publish
+from spanner_pipeline.reconciliation.spelling import grouped, percent, signed
+from spanner_pipeline.reconciliation.waterfall import steps
 from spanner_pipeline.root import Catalog, DataRoot
 
 VERDICT, REPORT = "verdict", "report"
@@ -55,15 +57,15 @@ def build_report_asset(
     )
     def report() -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster wants it bare
         with readable_failures():
-            comparison = reconcile(root, catalog, source, total)
-            files = write_report(root, comparison)
+            done = reconcile_and_publish(root, catalog, source, total)
+        comparison, files = done.comparison, done.report
         share = percent(comparison.difference, comparison.old_total) or "no old total"
         counts = {status: comparison.cells.filter(status=status).height for status in STATUSES}
         breaks = [
             dg.TableRecord(
                 {
                     "subject": row["subject"],
-                    "period": str(row["period"]),
+                    "period": row["period"],
                     "old": grouped(row["old"]),
                     "new": grouped(row["new"]),
                     "difference": signed(row["difference"]),
@@ -71,6 +73,10 @@ def build_report_asset(
                 }
             )
             for row in comparison.breaks.head(20).iter_rows(named=True)
+        ]
+        causes = [
+            dg.TableRecord({"cause": s.cause, "quantity": signed(s.quantity), "numbers": s.numbers})
+            for s in steps(comparison)
         ]
         severe = total.severity == "error"
         return dg.MaterializeResult(
@@ -81,9 +87,13 @@ def build_report_asset(
                 "old total": grouped(comparison.old_total),
                 "new total": grouped(comparison.new_total),
                 "difference": f"{signed(comparison.difference)} ({share})",
+                "unexplained": signed(comparison.unexplained),
+                "report.xlsx": dg.MetadataValue.path(str(done.workbook)),
                 "numbers compared": comparison.cells.height,
                 "numbers beyond tolerance": comparison.breaks.height,
                 "numbers by status": dg.MetadataValue.json(counts),
+                **({"why": "; ".join(comparison.failings)} if comparison.broke else {}),
+                **({"from old to new": dg.MetadataValue.table(causes)} if causes[1:] else {}),
                 **({"biggest breaks": dg.MetadataValue.table(breaks)} if breaks else {}),
             },
             check_results=[
@@ -91,6 +101,7 @@ def build_report_asset(
                     passed=not comparison.broke,
                     check_name=CHECK,
                     severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+                    description="; ".join(comparison.failings) or "Everything agrees.",
                     metadata={"beyond tolerance": comparison.breaks.height},
                 )
             ],

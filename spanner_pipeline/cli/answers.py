@@ -9,11 +9,21 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, coloured, complain, misuse, out, short, show
+from spanner_pipeline.cli.terminal import (
+    Data,
+    Period,
+    checked,
+    coloured,
+    complain,
+    misuse,
+    out,
+    short,
+    show,
+)
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.reconciliation.report import grouped, plain
+from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 from spanner_pipeline.usage.calendar import Bucket
 from spanner_pipeline.usage.filters import parse_filters
@@ -27,11 +37,11 @@ def reconcile(
     comparisons: Annotated[
         list[str] | None, typer.Argument(help="Comparisons; all by default.")
     ] = None,
+    period: Period = None,
     data: Data = None,
 ) -> None:
-    """Compare old billing totals with the lake and write the reports."""
-    from spanner_pipeline.reconciliation.compare import reconcile as compare
-    from spanner_pipeline.reconciliation.report import write_report
+    """Compare old billing totals with the lake, explain differences and write the reports."""
+    from spanner_pipeline.reconciliation.publish import reconcile_and_publish
 
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
@@ -39,15 +49,15 @@ def reconcile(
     for column in ("old", "new", "difference", "unexplained"):
         table.add_column(column, justify="right")
     table.add_column("report")
-    failed = False
+    failed, said = False, []
     for source, total in _chosen(catalog, comparisons or []):
         try:
-            comparison = compare(root, catalog, source, total)
+            done = reconcile_and_publish(root, catalog, source, total, checked(period))
         except PipelineError as error:
             failed = True
             complain(f"FAILED {total.name}: {error}")
             continue
-        report = write_report(root, comparison)
+        comparison = done.comparison
         failed |= comparison.verdict == "FAIL"
         table.add_row(
             total.name,
@@ -56,9 +66,14 @@ def reconcile(
             grouped(comparison.new_total),
             grouped(comparison.difference),
             grouped(comparison.unexplained),
-            short(report.html),
+            short(done.report.html),
         )
+        said += [f"{total.name}: {line}" for line in [*comparison.failings, *done.signoffs]]
+        if done.problem is not None:
+            complain(f"{total.name}: {done.problem}")
     show(table)
+    for line in said:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,11 @@ Data = Annotated[
 ]
 
 
+Period = Annotated[
+    str | None, typer.Option(help="Only periods that begin in this day, month or year.")
+]
+
+
 def complain(message: str) -> None:
     """Say what is wrong."""
     err.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
@@ -39,6 +45,13 @@ def misuse(message: str) -> NoReturn:
     """Say what is wrong with how a command was used, and end."""
     complain(message)
     raise typer.Exit(2)
+
+
+def checked(period: str | None) -> str | None:
+    """A period as a user may write it."""
+    if period is not None and not re.fullmatch(r"\d{4}(-\d{2}){0,2}", period):
+        misuse(f"--period {period}: write a day, month or year, such as 2026-01.")
+    return period
 
 
 def show(table: Table) -> None:
