@@ -455,3 +455,46 @@ def test_the_page_of_an_explained_break_says_so(tmp_path: Path) -> None:
     rows = [("a", "UTC", "2024-01", "1001414.375", "")]  # 2024-01-04 counts twice
     _, html, _ = checked(Books(tmp_path, {}, {"decimals": 3}).bill(*rows).lake(*events))
     assert "Every difference is explained below, to the last digit." in html
+
+
+def test_invoices_dimensions_money_and_subtotals_have_their_words(tmp_path: Path) -> None:
+    total = {
+        "description": "Invoices.",
+        "dimensions": {"region": "where"},
+        "price": "price",
+        "currency": "EUR",
+        "subtotals": {"where": {"kind": ["total"]}, "of": ["customer"]},
+        "period": {"start": "since", "last": "until", "zone": "Europe/Berlin"},
+        "tolerance": {"relative": "0.5%"},
+        "thresholds": {"breaks": "any", "unexplained": "1%"},
+    }
+    columns = ("customer", "where", "since", "until", "price", "units", "kind")
+    meter = {"decimals": 3, "dimensions": [{"name": "region", "type": "string", "required": False}]}
+    books = Books(tmp_path, total, meter, columns)
+    books.bill(
+        ("a", "eu", "2024-01-05", "2024-02-04", "0.125", "12.5", ""),
+        ("a", "us", "2024-01-05", "2024-02-04", "0.25", "10", ""),
+        ("b", "eu", "2024-01-10", "2024-02-09", "0.125", "1", ""),
+        ("a", "", "", "", "", "23", "total"),
+    )
+    events = [
+        Event("2024-01-05T00:00:00Z", 100, "a", {"region": "eu"}),
+        Event("2024-02-01T00:00:00Z", "41.5", "a", {"region": "us"}),
+        Event("2024-02-01T00:00:00Z", "8.001", "b", {"region": "eu"}),
+    ]
+    comparison, html, page = checked(books.lake(*events))
+
+    assert comparison.breaks.select("subject", "old", "new").rows() == [
+        ("a", Decimal(10), Decimal("10.375"))
+    ]
+    for text in (
+        "region: us",
+        "2024-01-05/2024-02-05",
+        "Subtotals that contradict their rows",
+        "Old and new, by month in which a period begins",
+        "Its rows add up to",
+    ):
+        assert text in page.texts or f"{text} " in page.texts, text
+    assert "usage times price is compared, in EUR" in html
+    assert "A number may differ by 0.5 % of the old total." in html
+    assert "With any number of breaks, with at most 1 % of the old total unexplained" in html

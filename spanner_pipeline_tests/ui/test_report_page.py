@@ -28,6 +28,9 @@ pytestmark = pytest.mark.ui
 
 LARGE = "99999999999999999999999999.009"
 
+MARGIN = 12 / 25.4 * 72
+"""What the style sheet leaves free at both sides of the paper, in points."""
+
 OUT_OF_SIGHT = """() => [...document.querySelectorAll("main *")].filter(element => {
     if (element.closest("svg, .scroll")) return false;
     const box = element.getBoundingClientRect();
@@ -139,9 +142,25 @@ def test_paper_has_every_number_of_the_page(page: Page, tmp_path: Path, books_of
     packed = packed_text(paper)
     assert sorted(n for n in numbers if n not in packed) == []
     assert [text for text in shown if packed_text(text) not in packed] == []
+    assert beyond_the_margin(printed) == []
     # A table that goes on to the next page has its headers there again.
     pages = [text for text in paper.split("\f") if "Unexplained: +" in text]
     assert all("New − old" in text for text in pages)
+
+
+def beyond_the_margin(printed: Path) -> list[str]:
+    """Words that are not wholly between the margins of their page."""
+    command = ["pdftotext", "-bbox", printed, "-"]
+    boxes = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    found, right = [], 0.0
+    for line in boxes.splitlines():
+        if paper := re.search(r'<page width="([\d.]+)"', line):
+            right = float(paper[1]) - MARGIN
+        word = re.search(r'xMin="(-?[\d.]+)" .*xMax="([\d.]+)".*>(.*)</word>', line)
+        if word and (float(word[1]) < MARGIN - 1 or float(word[2]) > right + 1):
+            found.append(word[3])
+    assert right > 0
+    return found
 
 
 def packed_text(text: str) -> str:
