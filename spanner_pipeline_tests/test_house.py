@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 import typer.main
 
 from spanner_pipeline.cli import app
@@ -51,7 +52,7 @@ MAX_LINES = 400
 FLOATS_JUSTIFIED = {
     "sources/json_lines.py",  # recognises numbers that an export wrote as doubles
     "sources/parquet.py",  # turns the doubles of an export into their shortest decimals
-    "reconciliation/chart.py",  # places on a drawing
+    "reconciliation/workbook/sheets.py",  # widths and margins of a sheet
     "lake/change.py",  # pauses between attempts
     "reconciliation/plausibility.py",  # bits, which choose between explanations
 }
@@ -232,10 +233,22 @@ def test_the_paths_that_are_named_exist() -> None:
             assert (PACKAGE / inside).exists(), name
 
 
-def test_the_source_in_the_readme_loads(tmp_path: Path) -> None:
-    (declared,) = re.findall(r"```yaml\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
-    for folder, text in (("meters", "name: api_requests\nunit: request\n"), ("sources", declared)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "one.yaml").write_text(text)
-    assert list(load_catalog(DataRoot(tmp_path)).sources) == ["edge_logs"]
-    assert len(declared.strip().splitlines()) == 10
+def test_the_sources_in_the_readme_load(tmp_path: Path) -> None:
+    usage, bill = re.findall(r"```yaml\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    old = {
+        "source": "old_bill",
+        "format": {"family": "delimited"},
+        "files": "legacy/bill.csv",
+        "partitions": {"grain": "whole"},
+        **yaml.safe_load(bill),
+    }
+    for name, text in (
+        ("meters/one", "name: api_requests\nunit: request\n"),
+        ("sources/one", usage),
+        ("sources/two", yaml.safe_dump(old)),
+    ):
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert list(load_catalog(DataRoot(tmp_path)).sources) == ["edge_logs", "old_bill"]
+    assert len(usage.strip().splitlines()) == 10

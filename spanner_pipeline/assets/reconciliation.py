@@ -9,8 +9,8 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.reconciliation.compare import STATUSES
 from spanner_pipeline.reconciliation.publish import reconcile_and_publish
+from spanner_pipeline.reconciliation.report.waterfall import steps
 from spanner_pipeline.reconciliation.spelling import grouped, percent, signed
-from spanner_pipeline.reconciliation.waterfall import steps
 from spanner_pipeline.root import Catalog, DataRoot
 
 VERDICT, REPORT = "verdict", "report"

@@ -67,8 +67,8 @@ def evidence(
     data: Data = None,
 ) -> None:
     """Put all that a comparison rests on and says into one zip that others can verify."""
-    from spanner_pipeline.reconciliation.evidence import write_evidence
-    from spanner_pipeline.reconciliation.pack import open_pack
+    from spanner_pipeline.reconciliation.proof.evidence import write_evidence
+    from spanner_pipeline.reconciliation.proof.pack import open_pack
     from spanner_pipeline.reconciliation.publish import reconcile_and_publish
 
     root = DataRoot.locate(data)
@@ -92,8 +92,8 @@ def verify(
     data: Data = None,
 ) -> None:
     """Check an evidence pack, then make its comparison anew and name all that differs."""
-    from spanner_pipeline.reconciliation.pack import open_pack
-    from spanner_pipeline.reconciliation.verify import verify as recompute
+    from spanner_pipeline.reconciliation.proof.pack import open_pack
+    from spanner_pipeline.reconciliation.proof.verify import verify as recompute
 
     pack = open_pack(file)
     if pack.damage:
@@ -133,8 +133,8 @@ def sign(
     data: Data = None,
 ) -> None:
     """Sign a comparison as it is now, or list its signatures."""
-    from spanner_pipeline.reconciliation.signoff import SignoffRefusedError
-    from spanner_pipeline.reconciliation.signoff import sign as put_signature
+    from spanner_pipeline.reconciliation.proof.signoff import SignoffRefusedError
+    from spanner_pipeline.reconciliation.proof.signoff import sign as put_signature
 
     if (role is None) != (not name):
         misuse("to sign, give both --as and --name; to list signatures, neither.")
@@ -153,7 +153,7 @@ def sign(
 
 
 def _show_signatures(root: DataRoot, catalog: Catalog, comparison: Comparison) -> None:
-    from spanner_pipeline.reconciliation.signoff import signoffs
+    from spanner_pipeline.reconciliation.proof.signoff import signoffs
 
     state = signoffs(root, catalog, comparison)
     out.print(

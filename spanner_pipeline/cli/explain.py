@@ -17,16 +17,16 @@ from spanner_pipeline.cli.evidence import compared
 from spanner_pipeline.cli.terminal import Data, complain, misuse, out, show
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.meters import Meter
-from spanner_pipeline.reconciliation.number_rows import Aside, every_row
-from spanner_pipeline.reconciliation.spelling import counted, grouped, signed
-from spanner_pipeline.reconciliation.totals import is_zone
-from spanner_pipeline.reconciliation.trace import (
+from spanner_pipeline.reconciliation.proof.number_rows import Aside, every_row
+from spanner_pipeline.reconciliation.proof.trace import (
     Bill,
     Trace,
     UnknownNumberError,
     trace_comparison,
     trace_lake,
 )
+from spanner_pipeline.reconciliation.spelling import counted, grouped, signed
+from spanner_pipeline.reconciliation.totals import is_zone
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 
 app = typer.Typer()

@@ -24,9 +24,9 @@ def notes(
     data: Data = None,
 ) -> None:
     """Take the notes of a workbook that was filled in elsewhere, or list the notes."""
-    from spanner_pipeline.reconciliation.follow_up import NOTES, take_notes
-    from spanner_pipeline.reconciliation.notes import read_notes
     from spanner_pipeline.reconciliation.spelling import counted
+    from spanner_pipeline.reconciliation.workbook.follow_up import NOTES, take_notes
+    from spanner_pipeline.reconciliation.workbook.notes import read_notes
 
     root = DataRoot.locate(data)
     names = [total.name for _, total in load_catalog(root).comparisons]

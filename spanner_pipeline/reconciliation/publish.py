@@ -9,9 +9,9 @@ from pathlib import Path
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.follow_up import carry_notes, place_workbook
-from spanner_pipeline.reconciliation.report import Report, report_folder, write_report
-from spanner_pipeline.reconciliation.signoff import signoffs
+from spanner_pipeline.reconciliation.proof.signoff import signoffs
+from spanner_pipeline.reconciliation.report.files import Report, report_folder, write_report
+from spanner_pipeline.reconciliation.workbook.follow_up import carry_notes, place_workbook
 from spanner_pipeline.root import Catalog, DataRoot
 
 

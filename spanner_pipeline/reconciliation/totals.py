@@ -294,11 +294,13 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
             why.alias("why"),
             pl.col("price").first(),
             pl.col("price").n_unique().alias("_prices"),
+            pl.col("old").is_null().any().alias("_lacks"),
         ),
         on=key,
         nulls_equal=True,
         maintain_order="left",
     )
+    cells = cells.with_columns(pl.when(~pl.col("_lacks")).then("old").alias("old"))
     what = f"comparison {total.name}"
     factors = {"old": total.quantity, "copies": total.quantity, "credits": total.quantity}
     for name, quantity in (factors | {"amount": total.amount or total.quantity}).items():

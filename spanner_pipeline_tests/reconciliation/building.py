@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from spanner_pipeline.importing import import_partition
-from spanner_pipeline.reconciliation.compare import Comparison, reconcile
 from spanner_pipeline.reconciliation.causes import Explanation
+from spanner_pipeline.reconciliation.compare import Comparison, reconcile
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.usage.events import Event, a_meter, fill
 

@@ -245,7 +245,6 @@ def test_units_and_roundings(tmp_path: Path) -> None:
         "1024": (A * 1024, UNIT, "the old bill counts 1,024 where we count 1"),
         "rounded": ("10.01", UNIT, "in units of 1,000 of ours, rounded to the nearest or down to"),
         "total": ("10013", ROUNDING, "rounds to the nearest or up to a full 1"),
-        "days": ("10080", ROUNDING, "the old bill rounds each day up to a full 30"),
     }
     for name, (units, cause, detail) in bills.items():
         found = Deliveries(tmp_path / name, days=usage()).compare(
@@ -253,6 +252,18 @@ def test_units_and_roundings(tmp_path: Path) -> None:
         )
         assert [c.cause for c in found.causes] == [cause], name
         assert detail in found.causes[0].detail
+
+
+def test_a_rounding_of_each_day(tmp_path: Path) -> None:
+    days: dict[str, list[Row]] = {}
+    for number in range(1, 29):
+        day = f"2024-01-{number:02}"
+        days[day] = [(day, "a", f"{1000 + number * 7}.125", f"{day}T09:00:00Z")]
+    exact = [1000 + number * 7 for number in range(1, 29)]
+    rounded = sum(-(-(whole * 1000 + 125) // 10_000) * 10 for whole in exact)
+    found = Deliveries(tmp_path, days=days).compare(("a", "2024-01", rounded))
+    assert [c.cause for c in found.causes] == [ROUNDING]
+    assert "the old bill rounds each day up to a full 10" in found.causes[0].detail
 
 
 def test_what_two_causes_share_goes_to_the_first_of_the_declared_order(tmp_path: Path) -> None:

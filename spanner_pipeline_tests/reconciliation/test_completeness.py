@@ -11,12 +11,12 @@ import polars as pl
 
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.completeness import (
+from spanner_pipeline.reconciliation.report.completeness import (
     MOST_SUBJECTS,
     Completeness,
     completeness,
 )
-from spanner_pipeline.reconciliation.heatmap import gap_rows, heat_map
+from spanner_pipeline.reconciliation.report.heatmap import gap_rows, heat_map
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.reconciliation.building import Books
 from spanner_pipeline_tests.usage.events import Event

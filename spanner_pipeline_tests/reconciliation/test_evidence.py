@@ -22,10 +22,10 @@ from spanner_pipeline.cli import app
 from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.lake.table import EventTable
-from spanner_pipeline.reconciliation.evidence import write_evidence
-from spanner_pipeline.reconciliation.fingerprint import PARTS, facts, fingerprint
-from spanner_pipeline.reconciliation.pack import NotAPackError, Pack, open_pack
-from spanner_pipeline.reconciliation.verify import Verification, verify
+from spanner_pipeline.reconciliation.proof.evidence import write_evidence
+from spanner_pipeline.reconciliation.proof.fingerprint import PARTS, facts, fingerprint
+from spanner_pipeline.reconciliation.proof.pack import NotAPackError, Pack, open_pack
+from spanner_pipeline.reconciliation.proof.verify import Verification, verify
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.reconciliation.proof_root import (
     BILL,
@@ -279,8 +279,8 @@ def test_a_pack_that_is_cut_off_is_refused(made: ProofRoot, tmp_path: Path) -> N
 def test_a_forged_pack_of_our_own_making_is_read_without_a_crash(
     made: ProofRoot, tmp_path: Path
 ) -> None:
-    from spanner_pipeline.reconciliation.fingerprint import fingerprint_of
-    from spanner_pipeline.reconciliation.pack import write_pack
+    from spanner_pipeline.reconciliation.proof.fingerprint import fingerprint_of
+    from spanner_pipeline.reconciliation.proof.pack import write_pack
 
     known = facts(made, load_catalog(made), made.compare())
     for name in PARTS:
@@ -409,7 +409,7 @@ def test_the_commands_say_what_they_found_and_how_it_ended(root: ProofRoot) -> N
 _WRITES_FOR_EVER = """
 import sys
 from pathlib import Path
-from spanner_pipeline.reconciliation.pack import write_pack
+from spanner_pipeline.reconciliation.proof.pack import write_pack
 members = {f"{n}.bin": bytes(range(256)) * 4000 for n in range(20)}
 print("ready", flush=True)
 while True:

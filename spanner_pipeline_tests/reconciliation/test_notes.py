@@ -19,14 +19,14 @@ from xlsxwriter.utility import xl_cell_to_rowcol, xl_col_to_name
 
 from spanner_pipeline.cli import app
 from spanner_pipeline.reconciliation.compare import Comparison
-from spanner_pipeline.reconciliation.filled_in import read_filled_in, tidy
-from spanner_pipeline.reconciliation.follow_up import (
+from spanner_pipeline.reconciliation.workbook.filled_in import read_filled_in, tidy
+from spanner_pipeline.reconciliation.workbook.follow_up import (
     FollowUp,
     carry_notes,
     place_workbook,
     take_notes,
 )
-from spanner_pipeline.reconciliation.notes import Note, NotesError, read_notes
+from spanner_pipeline.reconciliation.workbook.notes import Note, NotesError, read_notes
 from spanner_pipeline_tests.reconciliation.building import Books
 from spanner_pipeline_tests.reconciliation.spreadsheet import (
     MAIN,

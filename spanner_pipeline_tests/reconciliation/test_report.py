@@ -21,9 +21,9 @@ import pytest
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.causes import CAUSES
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.page import RUN_BLOCK
-from spanner_pipeline.reconciliation.report import Report, verdict, write_report
-from spanner_pipeline.reconciliation.waterfall import Step, steps, waterfall
+from spanner_pipeline.reconciliation.report.files import Report, verdict, write_report
+from spanner_pipeline.reconciliation.report.page import RUN_BLOCK
+from spanner_pipeline.reconciliation.report.waterfall import Step, steps, waterfall
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.reconciliation.building import Books
 from spanner_pipeline_tests.usage.events import Event

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from spanner_pipeline.cli import app
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.maintenance import maintain
-from spanner_pipeline.reconciliation import fingerprint as bound
-from spanner_pipeline.reconciliation.signoff import (
+from spanner_pipeline.reconciliation.proof import fingerprint as bound
+from spanner_pipeline.reconciliation.proof.signoff import (
     Role,
     Signoff,
     SignoffRefusedError,
@@ -208,7 +208,7 @@ _SIGNS_FOR_EVER = """
 import sys
 from pathlib import Path
 from spanner_pipeline.reconciliation.compare import reconcile
-from spanner_pipeline.reconciliation.signoff import sign
+from spanner_pipeline.reconciliation.proof.signoff import sign
 from spanner_pipeline.root import DataRoot, load_catalog
 root = DataRoot(Path(sys.argv[1]))
 catalog = load_catalog(root)

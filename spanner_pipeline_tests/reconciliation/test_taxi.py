@@ -8,7 +8,7 @@ import pytest
 
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.page import render_html
+from spanner_pipeline.reconciliation.report.page import render_html
 from spanner_pipeline.reconciliation.spelling import percent
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import RealRoot

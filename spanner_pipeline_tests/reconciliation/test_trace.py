@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from spanner_pipeline.cli import app
 from spanner_pipeline.control import Total
 from spanner_pipeline.reconciliation.causes import CONFLICTS, LEFT_OUT, REJECTED, REPEATED
-from spanner_pipeline.reconciliation.number_rows import COUNTED, every_row
-from spanner_pipeline.reconciliation.trace import (
+from spanner_pipeline.reconciliation.proof.number_rows import COUNTED, every_row
+from spanner_pipeline.reconciliation.proof.trace import (
     Trace,
     UnknownNumberError,
     trace_comparison,

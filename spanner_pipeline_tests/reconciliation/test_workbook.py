@@ -16,12 +16,12 @@ import fastexcel
 import polars as pl
 import pytest
 
-from spanner_pipeline.reconciliation import sheets
 from spanner_pipeline.reconciliation.causes import CAUSES, UNEXPLAINED
 from spanner_pipeline.reconciliation.compare import Comparison
-from spanner_pipeline.reconciliation.notes import Notes
-from spanner_pipeline.reconciliation.sheets import Book, Column
-from spanner_pipeline.reconciliation.workbook import write_workbook
+from spanner_pipeline.reconciliation.workbook import sheets
+from spanner_pipeline.reconciliation.workbook.book import write_workbook
+from spanner_pipeline.reconciliation.workbook.notes import Notes
+from spanner_pipeline.reconciliation.workbook.sheets import Book, Column
 from spanner_pipeline_tests.reconciliation.building import Books
 from spanner_pipeline_tests.reconciliation.spreadsheet import (
     MAIN,

@@ -42,7 +42,7 @@ FLAGS = [
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
     if not CHROMIUM.exists():
-        pytest.skip("no /usr/bin/chromium; `make browser` installs it")
+        pytest.skip("no /usr/bin/chromium; `make test-tools` installs it")
     api = pytest.importorskip("playwright.sync_api", reason="the package playwright is missing")
     SHOTS.mkdir(exist_ok=True)
     with api.sync_playwright() as playwright:

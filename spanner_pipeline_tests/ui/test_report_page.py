@@ -13,7 +13,7 @@ import pytest
 
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import reconcile
-from spanner_pipeline.reconciliation.report import write_report
+from spanner_pipeline.reconciliation.report.files import write_report
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.reconciliation.building import Books
 from spanner_pipeline_tests.reconciliation.test_report import imported_books

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.reconciliation.fingerprint import PARTS, canonical, fingerprint_of
+from spanner_pipeline.reconciliation.proof.fingerprint import PARTS, canonical, fingerprint_of
 from spanner_pipeline.whole import written_whole
 
 MANIFEST, RUN = "manifest.json", "run.json"

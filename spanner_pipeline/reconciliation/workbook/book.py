@@ -25,13 +25,14 @@ from spanner_pipeline.reconciliation.compare import (
     WITHIN_TOLERANCE,
     Comparison,
 )
-from spanner_pipeline.reconciliation.cover import (
+from spanner_pipeline.reconciliation.spelling import plain, signed, worth
+from spanner_pipeline.reconciliation.workbook.cover import (
     write_control_totals,
     write_definitions,
     write_files,
     write_summary,
 )
-from spanner_pipeline.reconciliation.filled_in import (
+from spanner_pipeline.reconciliation.workbook.filled_in import (
     BREAKS_SHEET,
     CLOSED_SHEET,
     COLUMNS,
@@ -43,9 +44,9 @@ from spanner_pipeline.reconciliation.filled_in import (
     shown,
     title_of,
 )
-from spanner_pipeline.reconciliation.notes import FIELDS, FOLLOW_UPS, Note, Notes
-from spanner_pipeline.reconciliation.sheet_rows import SIGNIFICANT
-from spanner_pipeline.reconciliation.sheets import (
+from spanner_pipeline.reconciliation.workbook.notes import FIELDS, FOLLOW_UPS, Note, Notes
+from spanner_pipeline.reconciliation.workbook.sheet_rows import SIGNIFICANT
+from spanner_pipeline.reconciliation.workbook.sheets import (
     BAD,
     DOUBTFUL,
     GOOD,
@@ -53,7 +54,6 @@ from spanner_pipeline.reconciliation.sheets import (
     Book,
     Column,
 )
-from spanner_pipeline.reconciliation.spelling import plain, signed, worth
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.whole import written_whole
 

@@ -19,10 +19,10 @@ from spanner_pipeline.reconciliation.compare import (
     WITHIN_TOLERANCE,
     Comparison,
 )
-from spanner_pipeline.reconciliation.filled_in import BREAKS_SHEET
-from spanner_pipeline.reconciliation.notes import FOLLOW_UPS
-from spanner_pipeline.reconciliation.sheet_rows import SIGNIFICANT
-from spanner_pipeline.reconciliation.sheets import (
+from spanner_pipeline.reconciliation.workbook.filled_in import BREAKS_SHEET
+from spanner_pipeline.reconciliation.workbook.notes import FOLLOW_UPS
+from spanner_pipeline.reconciliation.workbook.sheet_rows import SIGNIFICANT
+from spanner_pipeline.reconciliation.workbook.sheets import (
     BAD,
     DOUBTFUL,
     GOOD,

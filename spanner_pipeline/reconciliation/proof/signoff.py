@@ -17,7 +17,7 @@ from typing import Literal
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.presence import one_at_a_time
 from spanner_pipeline.reconciliation.compare import Comparison
-from spanner_pipeline.reconciliation.fingerprint import PARTS, Facts, canonical, facts
+from spanner_pipeline.reconciliation.proof.fingerprint import PARTS, Facts, canonical, facts
 from spanner_pipeline.reconciliation.spelling import plain
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.whole import written_whole

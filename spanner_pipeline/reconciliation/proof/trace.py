@@ -29,7 +29,7 @@ from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.causes import Explanation
 from spanner_pipeline.reconciliation.compare import Comparison
 from spanner_pipeline.reconciliation.deliveries import Deliveries
-from spanner_pipeline.reconciliation.number_rows import (
+from spanner_pipeline.reconciliation.proof.number_rows import (
     SHOWN,
     Aside,
     Slice,

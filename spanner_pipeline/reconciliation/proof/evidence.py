@@ -15,16 +15,16 @@ from typing import Any
 from spanner_pipeline.configuration.document import read_document
 from spanner_pipeline.lake.ledger import whoever
 from spanner_pipeline.reconciliation.compare import Comparison
-from spanner_pipeline.reconciliation.fingerprint import (
+from spanner_pipeline.reconciliation.proof.fingerprint import (
     PARTS,
     Facts,
     canonical,
     facts,
     participants,
 )
-from spanner_pipeline.reconciliation.pack import write_pack
-from spanner_pipeline.reconciliation.report import report_folder
-from spanner_pipeline.reconciliation.signoff import signoff_file
+from spanner_pipeline.reconciliation.proof.pack import write_pack
+from spanner_pipeline.reconciliation.proof.signoff import signoff_file
+from spanner_pipeline.reconciliation.report.files import report_folder
 from spanner_pipeline.reconciliation.spelling import plain
 from spanner_pipeline.root import Catalog, DataRoot
 

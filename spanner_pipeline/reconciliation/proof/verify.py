@@ -17,9 +17,9 @@ import polars as pl
 
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
-from spanner_pipeline.reconciliation.evidence import CONFIGURATION, configuration
-from spanner_pipeline.reconciliation.fingerprint import KEY, Facts, facts
-from spanner_pipeline.reconciliation.pack import NotAPackError, Pack
+from spanner_pipeline.reconciliation.proof.evidence import CONFIGURATION, configuration
+from spanner_pipeline.reconciliation.proof.fingerprint import KEY, Facts, facts
+from spanner_pipeline.reconciliation.proof.pack import NotAPackError, Pack
 from spanner_pipeline.root import Catalog, DataRoot
 
 _LONGEST = 80

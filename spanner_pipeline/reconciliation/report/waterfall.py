@@ -10,8 +10,8 @@ from typing import Literal
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.reconciliation.causes import CAUSES, UNEXPLAINED
 from spanner_pipeline.reconciliation.compare import Comparison
+from spanner_pipeline.reconciliation.report.svg import WIDTH, Scale, bar, line, picture, text
 from spanner_pipeline.reconciliation.spelling import grouped, short, signed
-from spanner_pipeline.reconciliation.svg import WIDTH, Scale, bar, line, picture, text
 
 _ROW, _BAR, _TOP, _FOOT = 30, 18, 30, 30
 _LEFT, _RIGHT = 212, 770

@@ -17,7 +17,7 @@ import fastexcel
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.reconciliation.notes import FIELDS, OPEN, Edit, Note
+from spanner_pipeline.reconciliation.workbook.notes import FIELDS, OPEN, Edit, Note
 
 BREAKS_SHEET, CLOSED_SHEET = "Breaks", "Closed breaks"
 

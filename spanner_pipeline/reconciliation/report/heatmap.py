@@ -10,15 +10,15 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from spanner_pipeline.reconciliation.completeness import (
+from spanner_pipeline.reconciliation.report.completeness import (
     MISSING,
     PARTIAL,
     PRESENT,
     ZERO,
     Completeness,
 )
+from spanner_pipeline.reconciliation.report.svg import WIDTH, bar, line, picture, text
 from spanner_pipeline.reconciliation.spelling import grouped
-from spanner_pipeline.reconciliation.svg import WIDTH, bar, line, picture, text
 
 _LEFT, _TOP, _ROW, _WIDEST = 190, 40, 20, 26
 _LONGEST = 24

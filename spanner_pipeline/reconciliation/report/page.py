@@ -25,7 +25,7 @@ from spanner_pipeline.reconciliation.compare import (
     WITHIN_TOLERANCE,
     Comparison,
 )
-from spanner_pipeline.reconciliation.completeness import (
+from spanner_pipeline.reconciliation.report.completeness import (
     MISSING,
     PARTIAL,
     PRESENT,
@@ -33,8 +33,10 @@ from spanner_pipeline.reconciliation.completeness import (
     Completeness,
     completeness,
 )
-from spanner_pipeline.reconciliation.heatmap import SHADES, gap_rows, heat_map, legend
-from spanner_pipeline.reconciliation.not_counted import by_usage, first_rows
+from spanner_pipeline.reconciliation.report.heatmap import SHADES, gap_rows, heat_map, legend
+from spanner_pipeline.reconciliation.report.not_counted import by_usage, first_rows
+from spanner_pipeline.reconciliation.report.trend import trend, trend_picture
+from spanner_pipeline.reconciliation.report.waterfall import steps, waterfall
 from spanner_pipeline.reconciliation.spelling import (
     counted,
     grouped,
@@ -47,8 +49,6 @@ from spanner_pipeline.reconciliation.spelling import (
     signed,
     worth,
 )
-from spanner_pipeline.reconciliation.trend import trend, trend_picture
-from spanner_pipeline.reconciliation.waterfall import steps, waterfall
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.usage.aggregations import ADDITIVE
 
@@ -141,7 +141,7 @@ def render_html(
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spanner_pipeline.reconciliation", ""),
+        loader=jinja2.PackageLoader("spanner_pipeline.reconciliation.report", ""),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

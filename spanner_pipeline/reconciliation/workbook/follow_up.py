@@ -14,10 +14,10 @@ from datetime import date
 from pathlib import Path
 
 from spanner_pipeline.reconciliation.compare import Comparison
-from spanner_pipeline.reconciliation.filled_in import WorkbookError, read_filled_in
-from spanner_pipeline.reconciliation.notes import Edit, Notes, read_notes, write_notes
-from spanner_pipeline.reconciliation.sheets import MADE
-from spanner_pipeline.reconciliation.workbook import write_workbook
+from spanner_pipeline.reconciliation.workbook.book import write_workbook
+from spanner_pipeline.reconciliation.workbook.filled_in import WorkbookError, read_filled_in
+from spanner_pipeline.reconciliation.workbook.notes import Edit, Notes, read_notes, write_notes
+from spanner_pipeline.reconciliation.workbook.sheets import MADE
 from spanner_pipeline.root import DataRoot
 
 WORKBOOK, BESIDE, NOTES, FILLED_IN = "report.xlsx", "report.new.xlsx", "notes.json", "filled_in"

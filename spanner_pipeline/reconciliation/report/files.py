@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from spanner_pipeline.reconciliation.compare import STATUSES, Comparison
-from spanner_pipeline.reconciliation.page import RUN_BLOCK, render_html
-from spanner_pipeline.reconciliation.rows import rows_csv, rows_parquet
-from spanner_pipeline.reconciliation.run_information import run_information
+from spanner_pipeline.reconciliation.report.page import RUN_BLOCK, render_html
+from spanner_pipeline.reconciliation.report.rows import rows_csv, rows_parquet
+from spanner_pipeline.reconciliation.report.run_information import run_information
 from spanner_pipeline.reconciliation.spelling import plain
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.whole import written_whole

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 from xlsxwriter.utility import xl_col_to_name  # type: ignore[import-untyped]
 
-from spanner_pipeline.reconciliation.filled_in import LONGEST, shown
+from spanner_pipeline.reconciliation.workbook.filled_in import LONGEST, shown
 
 SIGNIFICANT = 15
 """Digits that a double keeps of every decimal."""

@@ -19,15 +19,15 @@ import xlsxwriter  # type: ignore[import-untyped]
 from xlsxwriter.format import Format  # type: ignore[import-untyped]
 from xlsxwriter.worksheet import Worksheet  # type: ignore[import-untyped]
 
-from spanner_pipeline.reconciliation.filled_in import shown
-from spanner_pipeline.reconciliation.sheet_rows import (
+from spanner_pipeline.reconciliation.spelling import exact_text, plain
+from spanner_pipeline.reconciliation.workbook.filled_in import shown
+from spanner_pipeline.reconciliation.workbook.sheet_rows import (
     Cells,
     Content,
     Rows,
     fits,
     put_rows,
 )
-from spanner_pipeline.reconciliation.spelling import exact_text, plain
 
 MOST_ROWS = 1_000_000
 """Rows of a table; a sheet has room for 1,048,576."""

@@ -9,8 +9,8 @@ import polars as pl
 
 from spanner_pipeline.control import EXACT, exact_sum
 from spanner_pipeline.reconciliation.compare import Comparison
+from spanner_pipeline.reconciliation.report.svg import WIDTH, Scale, bar, line, picture, text
 from spanner_pipeline.reconciliation.spelling import short
-from spanner_pipeline.reconciliation.svg import WIDTH, Scale, bar, line, picture, text
 
 MOST_PERIODS = 36
 

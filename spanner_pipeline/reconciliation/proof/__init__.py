@@ -1,0 +1,1 @@
+"""What proves a comparison: its fingerprint, evidence packs, signatures, one number in detail."""

@@ -1,0 +1,1 @@
+"""The workbook for finance, and the notes that people write into it."""
