@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 DATA ?= $(or $(SPANNER_DATA),data)
 PORT ?= 3000
 N ?= 10000000
+EACH ?= 10
+MIXES ?= 100
 
 ENV := .venv
 BIN := $(ENV)/bin
@@ -12,7 +14,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile lint format lock test-tools sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile planted lint format lock test-tools sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +54,9 @@ bench: $(READY) ## measure the merge beside bare engines and peers (N=10000000 e
 
 bench-reconcile: $(READY) ## measure a reconciliation beside a bare scan (N=10000000 events)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.reconciling $(N)
+
+planted: $(READY) ## plant breaks into real usage, and count the right answers (EACH=10 MIXES=100)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.planted $(EACH) $(MIXES)
 
 lint: $(READY) ## ruff and the type checker
 	@$(BIN)/ruff check .

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 import typer.main
+import yaml
 
 from spanner_pipeline.cli import app
 from spanner_pipeline.root import DataRoot, load_catalog

@@ -7,7 +7,7 @@ rejected, ...), the same day, file and delivery, inside the same candidate perio
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -22,12 +22,9 @@ from spanner_pipeline.lake.quarantine import Kind, quarantine_files
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.reconciliation.causes import CONFLICTS, LEFT_OUT, REJECTED, REPEATED
+from spanner_pipeline.reconciliation.clocks import Clock, candidates
 from spanner_pipeline.reconciliation.deliveries import Deliveries
-from spanner_pipeline.reconciliation.totals import (
-    ONE_MICROSECOND,
-    dimension_columns,
-    with_bounds,
-)
+from spanner_pipeline.reconciliation.totals import dimension_columns
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.usage.aggregations import ADDITIVE
 from spanner_pipeline.usage.calendar import first_instant
@@ -35,8 +32,11 @@ from spanner_pipeline.usage.filters import group_sql
 
 LAKE = "lake"
 
+HOWS = ("to the nearest", "up to", "down to")
+"""How a quantity may be rounded."""
+
 _MOST_CLOCKS = 12
-_SIDE_COLUMNS = ("subject", '"timestamp"', "source_file", "import_batch")
+_SIDE_COLUMNS = ("subject", '"timestamp"', "source_file")
 _DIGITS_FOR_SUMS = 7
 
 
@@ -48,7 +48,7 @@ class Atom:
         record: `LAKE`, or the cause whose rows these are.
         detail: Which of them, such as the reason of their rejection.
         inside: The candidate periods that it is inside of; the first is the number's own.
-        day: Its day on the number's clock.
+        days: Its day on the number's clock; where clocks are told apart, on each candidate's.
         hour: Its hour (UTC), where hours are told apart.
         file: Its source file.
         late: Days from the end of the period to its delivery; None where nobody knows.
@@ -61,7 +61,7 @@ class Atom:
     record: str
     detail: str
     inside: int
-    day: date
+    days: tuple[date, ...]
     hour: int | None
     file: str
     late: int | None
@@ -120,15 +120,25 @@ class Neighbourhood:
             f"CREATE OR REPLACE TEMP VIEW around AS {' UNION ALL BY NAME '.join([lake, *beside])}"
         )
 
-    def of(self, cells: pl.DataFrame, *, hourly: bool = False) -> Surroundings:
+    def of(
+        self,
+        cells: pl.DataFrame,
+        *,
+        daily: bool = False,
+        hourly: bool = False,
+        rounded: tuple[Decimal, str] | None = None,
+    ) -> Surroundings:
         """The atoms of some numbers.
 
         Args:
             cells: The numbers.
+            daily: Whether the days of each candidate's clock are told apart.
             hourly: Whether hours are told apart.
+            rounded: To what each event is rounded, and how.
         """
         wide, clocks = self._candidates(cells)
         self._connection.register("broken", wide)
+        quantity = "quantity" if rounded is None else self._rounded(*rounded)
         adds = "sum(sign)" if self._meter.aggregation == "count" else "sum(sign * quantity)"
         same = " AND ".join(f'around."{name}" = broken."{name}"' for name in self._by)
         time = 'around."timestamp"'
@@ -137,107 +147,51 @@ class Neighbourhood:
             for i in range(len(clocks))
         )
         hour = f"epoch({time})::BIGINT // 3600" if hourly else "NULL::BIGINT"
+        days = [clock.day_of(time, i) for i, clock in enumerate(clocks[: None if daily else 1])]
         low, high = wide["low"].min(), wide["high"].max()
         found = self._connection.execute(
             f"""
-            SELECT cell, record, detail, {inside} AS inside,
-                timezone(broken.zone, {time})::DATE AS day, {hour} AS hour, source_file AS file,
-                date_diff('day', broken.ends, delivered) AS late, quantity <= 0 AS negative,
-                coalesce({time} < broken.cutoff, false) AS forgotten, count(*) AS rows,
-                {adds} AS quantity
-            FROM around JOIN broken ON {same} AND {time} >= low AND {time} < high
-            LEFT JOIN deliveries USING (import_batch)
-            WHERE {time} >= $low AND {time} < $high
-            GROUP BY ALL HAVING inside > 0 ORDER BY ALL""",
+            SELECT cell, record, detail, inside, days, hour, file, late, negative, forgotten,
+                count(*) AS rows, {adds} AS quantity
+            FROM (
+                SELECT cell, record, detail, sign, {quantity} AS quantity, {inside} AS inside,
+                    [{", ".join(days)}] AS days, {hour} AS hour, source_file AS file,
+                    date_diff('day', broken.ends, delivered) AS late, quantity <= 0 AS negative,
+                    coalesce({time} < broken.cutoff, false) AS forgotten
+                FROM around JOIN broken ON {same} AND {time} >= low AND {time} < high
+                LEFT JOIN deliveries USING (import_batch)
+                WHERE {time} >= $low AND {time} < $high)
+            WHERE inside > 0 GROUP BY ALL ORDER BY ALL""",
             {"low": low, "high": high},
         ).fetchall()
         digits = 0 if self._meter.aggregation == "count" else self._meter.decimals
         lift = 10 ** (self._meter.decimals - digits)
         atoms: dict[int, list[Atom]] = defaultdict(list)
-        for cell, *parts, quantity in found:
+        for cell, record, detail, inside, days, *parts, quantity in found:
             whole = int(Decimal(quantity).scaleb(digits, EXACT)) * lift
-            atoms[cell].append(Atom(*[*parts, whole]))
-        return Surroundings(dict(atoms), clocks)
+            values = [record, detail, inside, tuple(days), *parts, whole]
+            atoms[cell].append(Atom(*values))
+        return Surroundings(dict(atoms), [clock.name for clock in clocks])
 
-    def rounded(self, cells: pl.DataFrame, units: Sequence[Decimal]) -> dict[int, list[list[int]]]:
-        """What numbers would be if every event were rounded: for each unit nearest, up, down."""
-        self._connection.register("broken", cells)
-        same = " AND ".join(f'events."{name}" = broken."{name}"' for name in self._by)
-        sums = []
-        for unit in units:
-            rest = f"(quantity % {unit}::{self._meter.quantity_type})"
-            step = f"{unit}::{self._meter.quantity_type}"
-            for lifted in (f"{rest} + {rest} >= {step}", f"{rest} > 0", "false"):
-                added = f"CASE WHEN {lifted} THEN {step} ELSE 0::{self._meter.quantity_type} END"
-                sums.append(f"sum(quantity - {rest} + {added})")
-        try:
-            rows = self._connection.execute(f"""
-                SELECT cell, {", ".join(sums)} FROM events JOIN broken
-                ON {same} AND "timestamp" >= "start" AND "timestamp" < "end" GROUP BY cell""")
-        except duckdb.OutOfRangeException:  # so large that nobody rounds them
-            return {}
-        found = {}
-        for cell, *values in rows.fetchall():
-            whole = [int(Decimal(v).scaleb(self._meter.decimals, EXACT)) for v in values]
-            found[cell] = [whole[i : i + 3] for i in range(0, len(whole), 3)]
-        return found
+    def _rounded(self, unit: Decimal, how: str) -> str:
+        """SQL: a quantity, rounded; one below zero as well, which `%` would cut towards zero."""
+        step = f"{unit}::{self._meter.quantity_type}"
+        rest = f"((quantity % {step} + {step}) % {step})"
+        lifted = {HOWS[0]: f"{rest} + {rest} >= {step}", HOWS[1]: f"{rest} > 0", HOWS[2]: "false"}
+        return f"quantity - {rest} + CASE WHEN {lifted[how]} THEN {step} ELSE 0 END"
 
-    def _candidates(self, cells: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-        """Cells with the bounds of each candidate period, and what those are called."""
-        period = self._total.period
+    def _candidates(self, cells: pl.DataFrame) -> tuple[pl.DataFrame, list[Clock]]:
+        """Cells with the bounds of each candidate period, and these."""
         ends = (pl.col("first").cast(pl.Date) + pl.duration(days=pl.col("days"))).alias("ends")
         wide = cells.select(
             "cell", *self._by, "zone", pl.col("first").alias("begins"), ends, "start", "end"
         )
-        bounds = [("", wide.select("start", "end"))]
-        other = ONE_MICROSECOND if period.bounds == "[start, end)" else -ONE_MICROSECOND
-        moved = wide.select(pl.col("start") + other, pl.col("end") + other)
-        takes = "its end, not its start" if period.bounds == "[start, end)" else "its start only"
-        bounds.append((f"takes into each period {takes}", moved))
-        if period.bounds == "[start, end)":
-            both = wide.select("start", pl.col("end") + ONE_MICROSECOND)
-            bounds.append(("takes into each period both its start and its end", both))
-        if not period.in_times:
-            for zone in self._zones:
-                dates = wide.select("begins", "ends", pl.lit(zone).alias("zone"))
-                cut = with_bounds(dates, period).select("start", "end")
-                bounds.append((f"cuts this period in {zone}, not in {{zone}}", cut))
-            bounds.append(("cuts this period in {zone} without summer time", self._standard(wide)))
-        own = bounds[0][1]
-        kept = [bounds[0]]
-        for name, cut in bounds[1:]:
-            differs = (cut["start"] != own["start"]) | (cut["end"] != own["end"])
-            if differs.any():
-                # Where a candidate is the number's own period, or none, it must not change a thing.
-                kept.append((name, cut.select(cut[n].fill_null(own[n]) for n in own.columns)))
-        starts = [cut["start"].alias(f"start_{i}") for i, (_, cut) in enumerate(kept)]
-        stops = [cut["end"].alias(f"end_{i}") for i, (_, cut) in enumerate(kept)]
-        low = pl.min_horizontal([f"start_{i}" for i in range(len(kept))]).alias("low")
-        high = pl.max_horizontal([f"end_{i}" for i in range(len(kept))]).alias("high")
-        wide = wide.with_columns(starts + stops).with_columns(low, high, self._cutoff(wide))
-        return wide, [name for name, _ in kept]
-
-    def _standard(self, wide: pl.DataFrame) -> pl.DataFrame:
-        """The period at the clock's standard time, all year."""
-        parts = []
-        for (zone,), part in wide.with_row_index("_row").partition_by("zone", as_dict=True).items():
-            local = pl.col("begins").cast(pl.Datetime("us"))
-            offset = pl.col("start").dt.convert_time_zone(str(zone)).dt.base_utc_offset()
-            until = pl.col("ends").cast(pl.Datetime("us"))
-            parts.append(
-                part.select(
-                    "_row",
-                    (local - offset).dt.replace_time_zone("UTC").alias("start"),
-                    (until - offset).dt.replace_time_zone("UTC").alias("end"),
-                )
-            )
-        shift = ONE_MICROSECOND if self._total.period.bounds == "(start, end]" else pl.duration()
-        found = pl.concat(parts).sort("_row").select(pl.col("start") + shift, pl.col("end") + shift)
-        # A zone whose history changed its standard time is left alone.
-        near = ((found["start"] - wide["start"]).abs() <= timedelta(hours=2)) & (
-            (found["end"] - wide["end"]).abs() <= timedelta(hours=2)
-        )
-        return found.select(pl.when(near).then(n).alias(n) for n in found.columns)
+        clocks = candidates(wide, self._total.period, self._zones)
+        starts = [clock.bounds["start"].alias(f"start_{i}") for i, clock in enumerate(clocks)]
+        stops = [clock.bounds["end"].alias(f"end_{i}") for i, clock in enumerate(clocks)]
+        low = pl.min_horizontal([f"start_{i}" for i in range(len(clocks))]).alias("low")
+        high = pl.max_horizontal([f"end_{i}" for i in range(len(clocks))]).alias("high")
+        return wide.with_columns(starts + stops).with_columns(low, high, self._cutoff(wide)), clocks
 
     def _cutoff(self, wide: pl.DataFrame) -> pl.Series:
         """The instant before which the old system had forgotten everything; null if never."""
@@ -269,7 +223,8 @@ def _beside(
     conflicts = quarantine_files(root, deliveries.imports, "conflicts")
     for files, dtype in _alike(conflicts, "kept_quantity", meter, total, "kept_"):
         yield _side(files, dtype, meter, total, CONFLICTS, "''", "refused_", 1)
-        yield _side(files, dtype, meter, total, CONFLICTS, "''", "kept_", -1)
+        # It is taken out when the refused row comes, so it has the delivery of that.
+        yield _side(files, dtype, meter, total, CONFLICTS, "''", "kept_", -1, "refused_")
 
 
 def _alike(
@@ -299,11 +254,13 @@ def _side(
     detail: str,
     prefix: str,
     sign: int,
+    delivered: str | None = None,
 ) -> str:
     """SQL for rows of quarantine files, in the shape of events; exact, or not at all."""
     listing = ", ".join(literal(file) for file in files)
     names = [f"dim_{name}" for name in dict.fromkeys([*total.dimensions, *total.only])]
     columns = [f"{prefix}{name.strip(chr(34))} AS {name}" for name in _SIDE_COLUMNS]
+    columns.append(f"{prefix if delivered is None else delivered}import_batch AS import_batch")
     columns += [f'"{prefix}{name}" AS "{name}"' for name in names]
     held = f"DECIMAL({MAX_PRECISION}, {dtype.scale})"
     limit = 10 ** (MAX_PRECISION - max(meter.decimals, dtype.scale) - _DIGITS_FOR_SUMS)

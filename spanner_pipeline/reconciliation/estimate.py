@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from math import log2
+from typing import Protocol
 
 from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.atoms import LAKE, Atom
@@ -48,7 +49,7 @@ class Switch:
         kind: The rows of the record (`detail` of the atoms).
         clock: The candidate period that it counts instead.
         late: It leaves out what was delivered so many days after the period, or later.
-        adds: A fixed amount that it adds.
+        adds: What other lines of the old bill add to the number.
         known: Whether the rows are on record.
     """
 
@@ -121,33 +122,50 @@ class Case:
         return self.old or 0
 
     @cached_property
-    def information(self) -> float:
-        """How many bits of the difference a cause has to account for.
+    def step(self) -> int:
+        """The smallest digit that its numbers have."""
+        step: int = 10**self.digits
+        while step > 1 and (self.target % step or (self.new or 0) % step):
+            step //= 10
+        return step
 
-        A cause that takes more to say than that would fit many a number that it has no part in.
+    def information(self, step: int) -> float:
+        """How many bits it takes to say the difference, to a step, where nothing explains it.
+
+        Which of the number's orders of magnitude it has, then its digits. A cause that takes more
+        to say than that would fit many a difference that it has no part in.
         """
-        step = 10**self.digits
-        for number in (self.old, self.new):
-            while step > 1 and number and number % step:
-                step //= 10
-        return log2(1 + max(abs(self.old or 0), abs(self.new or 0)) / step)
+        difference = abs((self.new or 0) - self.target)
+        return log2(1 + difference / step) + log2(1 + self.orders(step))
+
+    def orders(self, step: int) -> float:
+        """How many bits the larger of its numbers has, to a step."""
+        return log2(1 + max(abs(self.target), abs(self.new or 0)) / step)
 
     def estimate(self, switches: Sequence[Switch]) -> int:
-        """The sum that these switches make the old system count."""
-        total = sum(s.total for s in self.signatures.values() if s.counted(switches))
-        return total + sum(switch.adds for switch in switches)
+        """The usage that these switches make the old system count."""
+        return sum(s.total for s in self.signatures.values() if s.counted(switches))
+
+    def touched(self, switch: Switch) -> bool:
+        """Whether a switch is about any of the rows."""
+        return any(s.total and s.touched(switch) for s in self.signatures.values())
+
+    def goal(self, switches: Sequence[Switch]) -> int:
+        """What that has to make: what the old bill says, without what its other lines add."""
+        return self.target - sum(switch.adds for switch in switches)
 
     def by_day(self, switches: Sequence[Switch]) -> dict[date, int]:
-        """That sum by day; fixed amounts have none."""
+        """That usage by day, on the clock that they say."""
+        clock = sum(switch.clock for switch in switches)  # they exclude each other
         days: dict[date, int] = defaultdict(int)
         for signature in self.signatures.values():
             if signature.counted(switches):
-                for day, quantity in signature.days.items():
+                for day, quantity in signature.days_on(clock).items():
                     days[day] += quantity
         return dict(sorted(days.items()))
 
     def by_part(self, switches: Sequence[Switch], part: str) -> dict[object, int]:
-        """That sum by `file` or `hour`."""
+        """That usage by `file` or `hour`."""
         parts: dict[object, int] = defaultdict(int)
         for atom in self.atoms:
             signature = self.signatures[
@@ -164,38 +182,51 @@ class _Signature:
     def __init__(self, atom: Atom) -> None:
         self.atom = atom
         self.total = 0
-        self.days: dict[date, int] = defaultdict(int)
+        self._parts: dict[tuple[date, ...], int] = defaultdict(int)
+        self._days: dict[int, dict[date, int]] = {}
 
     def add(self, atom: Atom, price: int) -> None:
         self.total += atom.quantity * price
-        self.days[atom.day] += atom.quantity * price
+        self._parts[atom.days] += atom.quantity * price
+
+    def days_on(self, clock: int) -> dict[date, int]:
+        """Its quantity by day on a candidate clock, if atoms tell; else on the number's own."""
+        if clock not in self._days:
+            days = self._days[clock] = defaultdict(int)
+            for of, quantity in self._parts.items():
+                days[of[min(clock, len(of) - 1)]] += quantity
+        return self._days[clock]
 
     def counted(self, switches: Sequence[Switch]) -> bool:
         """Whether the old system counts these rows."""
-        atom, clock, recorded = self.atom, 0, self.atom.record == LAKE
+        clock, recorded = 0, self.atom.record == LAKE
         for switch in switches:
             if switch.cause == BOUNDARY:
                 clock = switch.clock
             elif switch.record:
-                recorded |= (switch.record, switch.kind) == (atom.record, atom.detail)
-            elif (
-                (switch.cause == NEGATIVE and atom.negative)
-                or (switch.cause == RETENTION and atom.forgotten)
-                or (
-                    switch.cause == LATE
-                    and atom.late is not None
-                    and switch.late is not None
-                    and atom.late >= switch.late
-                )
-            ):
+                recorded |= self.touched(switch)
+            elif self.touched(switch):
                 return False
-        return recorded and bool(atom.inside >> clock & 1)
+        return recorded and bool(self.atom.inside >> clock & 1)
+
+    def touched(self, switch: Switch) -> bool:
+        """Whether a switch is about these rows."""
+        atom = self.atom
+        if switch.cause == BOUNDARY:
+            return bool((atom.inside ^ atom.inside >> switch.clock) & 1)
+        if switch.record:
+            return (switch.record, switch.kind) == (atom.record, atom.detail)
+        if switch.cause == LATE:
+            return None not in (atom.late, switch.late) and atom.late >= switch.late  # type: ignore[operator]
+        return (switch.cause == NEGATIVE and atom.negative) or (
+            switch.cause == RETENTION and atom.forgotten
+        )
 
 
 def switches_of(
     case: Case, clocks: Sequence[str], zone: str, closes_after: int | None
 ) -> list[Switch]:
-    """The switches that change what is counted for a number.
+    """The switches that may change what is counted for a number, alone or with others.
 
     Args:
         case: The number.
@@ -203,7 +234,6 @@ def switches_of(
         zone: The number's own clock.
         closes_after: Days after which the old bill is known to close.
     """
-    base = case.estimate(())
     candidates = [*_recorded(case), *_left_out(case, closes_after)]
     for index, name in enumerate(clocks[1:], start=1):
         detail = f"the old bill {name.format(zone=zone)}"
@@ -218,7 +248,7 @@ def switches_of(
             candidates.append(
                 Switch(LINES, detail, what, plausibility.OLD_LINES, adds=adds, known=True)
             )
-    return [switch for switch in candidates if switch.adds or case.estimate([switch]) != base]
+    return [switch for switch in candidates if switch.adds or case.touched(switch)]
 
 
 _RECORDED = {
@@ -292,6 +322,11 @@ def combinations(switches: Sequence[Switch], most: int, bits: float) -> list[tup
     return sorted(found, key=cost)
 
 
-def cost(switches: Sequence[Switch]) -> float:
-    """How many bits it takes to say these switches."""
-    return sum(switch.bits for switch in switches)
+class _Step(Protocol):
+    @property
+    def bits(self) -> float: ...
+
+
+def cost(steps: Sequence[_Step]) -> float:
+    """How many bits it takes to say these steps."""
+    return sum(step.bits for step in steps)

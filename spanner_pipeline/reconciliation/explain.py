@@ -7,7 +7,7 @@ may have been counted is in `estimate` and `operations`, the search for it in `s
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -19,17 +19,16 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation import plausibility
-from spanner_pipeline.reconciliation.atoms import Neighbourhood, Surroundings
+from spanner_pipeline.reconciliation.atoms import HOWS, Neighbourhood, Surroundings
 from spanner_pipeline.reconciliation.causes import (
     CAUSES,
     CUSTOMERS,
     NOT_IMPORTED,
-    REJECTED,
     Explanation,
 )
 from spanner_pipeline.reconciliation.deliveries import Deliveries
 from spanner_pipeline.reconciliation.estimate import Case, Switch, switches_of
-from spanner_pipeline.reconciliation.operations import EVENT_UNITS, Operation
+from spanner_pipeline.reconciliation.operations import Operation, part_units
 from spanner_pipeline.reconciliation.search import Search, Way
 from spanner_pipeline.reconciliation.totals import dimension_columns
 from spanner_pipeline.root import DataRoot
@@ -41,6 +40,7 @@ MOST_SEARCHED = 20_000
 MOST_IN_DEPTH = 300
 """Numbers of which ways of several steps are tried."""
 
+_CaseOf = tuple[Case, list[Switch]]
 _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
 
@@ -116,17 +116,12 @@ class _Detective:
         unsolved = [cell for cell in first if cell not in self._found]
         deep = unsolved[:MOST_IN_DEPTH]
         self._left += len(unsolved) - len(deep)
-        for cell in deep:
-            self._look(cell, *first[cell], deep=True)
-        self._hours([cell for cell in deep if cell not in self._found])
-        self._events([cell for cell in deep if cell not in self._found], first)
+        first |= self._cases(self._pending().filter(pl.col("cell").is_in(deep)), daily=True)
+        self._in_depth({cell: first[cell] for cell in deep})
         # Once more, with what explains other numbers.
         for cell in [*sorted(self._doubtful & set(first)), *unsolved]:
             if cell not in self._found or cell in self._doubtful:
                 self._look(cell, *first[cell], deep=cell in deep)
-        for cell in unsolved:
-            if cell not in self._found and self._total.price is None:
-                self._found[cell] = self._narrowed(*first[cell])
         ordered = sorted(
             (e for found in self._found.values() for e in found),
             key=lambda e: (e.cell, _ORDER[e.cause], e.detail),
@@ -143,11 +138,11 @@ class _Detective:
         return None if number is None else int(number.scaleb(self._digits, EXACT))
 
     def _cases(
-        self, cells: pl.DataFrame, *, hourly: bool = False
+        self, cells: pl.DataFrame, *, daily: bool = False, hourly: bool = False
     ) -> dict[int, tuple[Case, list[Switch]]]:
         if cells.is_empty():
             return {}
-        surroundings = self._around.of(cells, hourly=hourly)
+        surroundings = self._around.of(cells, daily=daily, hourly=hourly)
         return {row["cell"]: self._case(row, surroundings) for row in cells.iter_rows(named=True)}
 
     def _case(self, row: Mapping[str, Any], around: Surroundings) -> tuple[Case, list[Switch]]:
@@ -178,26 +173,47 @@ class _Detective:
             search = Search(case, switches, self._others.of(cell), self._seen)
             self._believe(cell, case, search.run(deep=deep))
 
-    def _hours(self, cells: Sequence[int]) -> None:
-        if not cells:
-            return
-        rows = self._differing.filter(pl.col("cell").is_in(cells))
-        for cell, (case, switches) in self._cases(rows, hourly=True).items():
-            search = Search(case, switches, {}, self._seen)
-            self._believe(cell, case, search.hours())
+    def _in_depth(self, cases: Mapping[int, _CaseOf]) -> None:
+        """Look for ways of several steps, for hours and for rounded parts; the simplest wins."""
+        ways: dict[int, Way] = {}
+        for cell, (case, switches) in cases.items():
+            way = Search(case, switches, self._others.of(cell), self._seen).run(deep=True)
+            if way is not None and way.bits <= plausibility.SIMPLE:
+                self._believe(cell, case, way)
+            elif way is not None:
+                ways[cell] = way
+        left = {cell: of for cell, of in cases.items() if cell not in self._found}
+        for cell, way in [*self._hours(left), *self._parts(left)]:
+            if way is not None and (cell not in ways or way.order < ways[cell].order):
+                ways[cell] = way
+        for cell, way in ways.items():
+            if any(o.other in self._found for o in way.operations if o.other is not None):
+                self._look(cell, *cases[cell], deep=True)  # another number took that customer up
+            elif cell not in self._found:
+                self._believe(cell, cases[cell][0], way)
 
-    def _events(self, cells: Sequence[int], cases: Mapping[int, tuple[Case, list[Switch]]]) -> None:
-        if not cells:
-            return
-        events: dict[int, list[list[int]]] = {}
+    def _hours(self, cases: Mapping[int, _CaseOf]) -> Iterator[tuple[int, Way | None]]:
+        rows = self._differing.filter(pl.col("cell").is_in(list(cases)))
+        for cell, (case, switches) in self._cases(rows, hourly=True).items():
+            yield cell, Search(case, switches, self._others.of(cell), self._seen).hours()
+
+    def _parts(self, cases: Mapping[int, _CaseOf]) -> Iterator[tuple[int, Way | None]]:
+        events: dict[int, dict[tuple[Decimal, str], Case]] = defaultdict(dict)
         if self._total.price is None and self._meter.aggregation == "sum":
-            rows = self._differing.filter(pl.col("cell").is_in(cells))
-            units = [u for u in EVENT_UNITS if u >= Decimal(1).scaleb(-self._meter.decimals)]
-            events = self._around.rounded(rows, units)
-        for cell in cells:
-            case, switches = cases[cell]
-            search = Search(case, switches, {}, self._seen)
-            self._believe(cell, case, search.rounded_events(events.get(cell, [])))
+            units: dict[Decimal, list[int]] = defaultdict(list)
+            for cell, (case, _) in cases.items():
+                goals = (case.target, case.target - case.copies, case.target - case.credits)
+                for unit in {unit for goal in goals for unit, _ in part_units(case, goal)}:
+                    units[unit].append(cell)
+            for unit, among in units.items():
+                rows = self._differing.filter(pl.col("cell").is_in(among))
+                for how in HOWS:
+                    around = self._around.of(rows, daily=True, rounded=(unit, how))
+                    for row in rows.iter_rows(named=True):
+                        events[row["cell"]][unit, how] = self._case(row, around)[0]
+        for cell, (case, switches) in cases.items():
+            search = Search(case, switches, self._others.of(cell), self._seen)
+            yield cell, search.rounded_parts(events[cell])
 
     def _believe(self, cell: int, case: Case, way: Way | None) -> None:
         if way is None:
@@ -227,21 +243,6 @@ class _Detective:
 
     def _exact(self, part: int) -> Decimal:
         return EXACT.scaleb(Decimal(part), -self._digits)
-
-    def _narrowed(self, case: Case, switches: Sequence[Switch]) -> list[Explanation]:
-        """Rejected rows are on record: they are named where they bring the numbers nearer."""
-        total, found = case.estimate(()), []
-        chosen: list[Switch] = []
-        for switch in switches:
-            if switch.cause != REJECTED:
-                continue
-            narrowed = case.estimate([*chosen, switch])
-            if abs(case.target - narrowed) < abs(case.target - total):
-                part = self._exact(total - narrowed)
-                found.append(Explanation(case.cell, REJECTED, switch.detail, part, known=True))
-                chosen.append(switch)
-                total = narrowed
-        return found
 
     def not_imported(self, held: set[str]) -> None:
         """Explain in full the numbers of a time of which nothing was imported.
@@ -274,12 +275,11 @@ class _Others:
                 if adds:
                     self._one_sided[slot][row["cell"]] = (adds, row["subject"])
 
-    def of(self, cell: int) -> dict[int, list[Operation]]:
-        """The operations that add another customer's usage to a number, by what they add."""
+    def of(self, cell: int) -> list[Operation]:
+        """The operations that add another customer's usage to a number."""
         beside = self._one_sided.get(self._slot[cell], {})
         bits = plausibility.chosen_of(plausibility.CUSTOMER, len(beside))
-        own = beside.get(cell)
-        found: dict[int, list[Operation]] = defaultdict(list)
+        own, found = beside.get(cell), []
         for other, (adds, subject) in beside.items():
             if other == cell or (own is not None and (own[0] > 0) == (adds > 0)):
                 continue
@@ -288,7 +288,8 @@ class _Others:
                 if adds > 0
                 else "the lake has under this customer what the old bill has"
             )
-            found[adds].append(Operation(CUSTOMERS, f"{what} under {{}}", (subject,), bits, other))
+            told = f"{what} under {{}}"
+            found.append(Operation(CUSTOMERS, told, (subject,), bits, adds, other))
         return found
 
     def take(self, cell: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
+from functools import cache
 
 from spanner_pipeline.reconciliation import plausibility
+from spanner_pipeline.reconciliation.atoms import HOWS
 from spanner_pipeline.reconciliation.causes import ROUNDING, UNIT
 from spanner_pipeline.reconciliation.estimate import Case
 
@@ -26,27 +27,30 @@ EVENT_UNITS = tuple(
 )
 """What events and days may be rounded to, largest first."""
 
-HOWS = ("to the nearest", "up to", "down to")
-"""How a number may be rounded."""
-
 
 @dataclass(frozen=True)
 class Operation:
-    """The last step to the old number: it makes exactly that of a sum.
+    """A step from the sum of usage towards the old number: it adds another's, or makes all of it.
 
     Attributes:
         cause: The cause that it is.
         what: What exactly, for a person, with a place for the names.
         names: What its name may be, where the number cannot tell.
         bits: How much it takes to say it.
-        other: The number of the customer whose usage it adds or takes away.
+        adds: What it adds; None where it makes the old number of any sum.
+        other: The number of the customer whose usage that is.
+        width: Of how many sums in a row it makes the same, in smallest digits; 1 if it is exact.
+        of_parts: Whether it rounds days or events, and not their sum.
     """
 
     cause: str
     what: str
     names: tuple[str, ...]
     bits: float
+    adds: int | None = None
     other: int | None = None
+    width: int = 1
+    of_parts: bool = False
 
     @property
     def detail(self) -> str:
@@ -58,97 +62,111 @@ class Operation:
         return (self.cause, self.what, name)
 
 
-def closing(case: Case, total: int) -> Iterator[Operation]:
-    """The operations that make the old number of a sum."""
-    if total == case.target or not case.old:
+def aims(case: Case, goal: int) -> list[tuple[int, int]]:
+    """Between what bounds a sum must be, so that an operation may make the goal of it."""
+    found = [(goal, goal)]
+    if case.old and goal > 0:
+        widest = max((step for _, step in _steps(case, goal)), default=0)
+        found += [((goal - widest) * many, (goal + widest) * many) for many in (1, *UNITS)]
+        found += [(goal // many, goal // many) for many in UNITS if goal % many == 0]
+    return found
+
+
+def closing(case: Case, total: int, goal: int) -> Iterator[Operation]:
+    """The operations that make the goal of a sum."""
+    if total == goal or not case.old:
         return
-    yield from _unit(case, total)
-    if rounded := _rounded(case, total):
+    yield from _unit(case, total, goal)
+    if rounded := _rounded(case, total, goal):
         yield rounded
 
 
-def _unit(case: Case, total: int) -> Iterator[Operation]:
+def _unit(case: Case, total: int, goal: int) -> Iterator[Operation]:
     """The old bill counts in units of so many, or so many of its units are one."""
-    old = case.target
-    if total <= 0 or old <= 0:
+    if total <= 0 or goal <= 0:
         return
     for many in UNITS:
         larger = f"in units of {many:,} of ours"
-        if old * many == total:
+        if goal * many == total:
             yield _in_units(larger)
-        elif old == total * many:
+        elif goal == total * many:
             yield _in_units(f"{many:,} where we count 1")
-        elif 2 * abs(old * many - total) < total and (  # near enough to have been rounded
-            found := _rounds_to(case, total, old, many)
+        elif 2 * abs(goal * many - total) < total and (  # near enough to have been rounded
+            found := _rounds_to(case, total, goal, many)
         ):
-            unit, hows = found
-            yield _in_units(f"{larger}, rounded {' or '.join(hows)} a full {unit}", rounded=True)
+            unit, hows, step = found
+            told = f"{larger}, rounded {' or '.join(hows)} a full {unit}"
+            yield _in_units(told, width=step * many)
 
 
-def _in_units(what: str, *, rounded: bool = False) -> Operation:
-    bits = plausibility.UNIT + rounded
-    return Operation(UNIT, "the old bill counts {}", (what,), bits)
+def _in_units(what: str, width: int = 1) -> Operation:
+    bits = plausibility.UNIT + (width > 1)
+    return Operation(UNIT, "the old bill counts {}", (what,), bits, width=width)
 
 
-def _rounded(case: Case, total: int) -> Operation | None:
-    found = _rounds_to(case, total, case.target, 1)
+def _rounded(case: Case, total: int, goal: int) -> Operation | None:
+    found = _rounds_to(case, total, goal, 1)
     if found is None:
         return None
-    unit, hows = found
+    unit, hows, step = found
     what = f"the old bill rounds {'the daily mean ' if case.mean else ''}{{}} a full {unit}"
-    return Operation(ROUNDING, what, hows, plausibility.ROUNDED_TOTAL)
+    return Operation(ROUNDING, what, hows, plausibility.ROUNDED_TOTAL, width=step)
 
 
-def _rounds_to(case: Case, total: int, old: int, many: int) -> tuple[str, tuple[str, ...]] | None:
-    """The unit to which the exact total, in units of so many, is rounded to the old one, and how.
+def _rounds_to(
+    case: Case, total: int, goal: int, many: int
+) -> tuple[str, tuple[str, ...], int] | None:
+    """The unit to which the exact total, in units of so many, is rounded to the goal, and how.
 
-    A unit must be small beside the total: that 3,000 is a full thousand says nothing.
+    Last, how many smallest digits that unit is.
     """
-    for unit in ROUNDING_UNITS:
-        scaled = unit.scaleb(case.digits)
-        if scaled < 1:
-            continue
-        step = int(scaled) * (case.days if case.mean else 1)
-        if old % step or old < 100 * step:
+    for unit, step in _steps(case, goal):
+        if abs(goal * many - total) >= step * many:
             continue
         quotient, rest = divmod(total, step * many)
         rounded = (quotient + (2 * rest >= step * many), quotient + 1, quotient)
-        hows = tuple(how for how, q in zip(HOWS, rounded, strict=True) if q * step == old)
+        hows = tuple(how for how, q in zip(HOWS, rounded, strict=True) if q * step == goal)
         if rest and hows:
-            return _spelled(unit), hows
+            return _spelled(unit), hows, step
     return None
+
+
+def _steps(case: Case, goal: int) -> list[tuple[Decimal, int]]:
+    """The units that a goal is a multiple of, and how many smallest digits they are.
+
+    A unit must be small beside it: that 3,000 is a full thousand says nothing.
+    """
+    scaled = _scaled(case.digits, case.days if case.mean else 1)
+    return [(u, step) for u, step in scaled if goal >= 100 * step and not goal % step]
+
+
+@cache
+def _scaled(digits: int, days: int) -> list[tuple[Decimal, int]]:
+    scaled = [(unit, int(unit.scaleb(digits)) * days) for unit in ROUNDING_UNITS]
+    return [(unit, step) for unit, step in scaled if step]
 
 
 def _spelled(unit: Decimal) -> str:
     return f"{unit.normalize():f}" if unit < 1 else f"{int(unit):,}"
 
 
-def rounded_parts(
-    case: Case, days: Mapping[date, int], events: Sequence[Sequence[int]]
-) -> Iterator[Operation]:
-    """The roundings of each day or each event that make the old number.
-
-    Args:
-        case: The number.
-        days: Its usage by day.
-        events: The sum of its events, rounded to each of `EVENT_UNITS` in each of `HOWS`.
-    """
-    if case.mean or not case.old:
-        return
-    for index, unit in enumerate(EVENT_UNITS):
+def part_units(case: Case, goal: int) -> Iterator[tuple[Decimal, int]]:
+    """The units to which each day or event may be rounded, if their sum is the goal."""
+    for unit in EVENT_UNITS:
         step = int(unit.scaleb(case.digits))
-        if not step or case.old < 100 * step:
-            continue
-        found = [divmod(quantity, step) for quantity in days.values()]
-        sums = (
-            sum(q + (2 * rest >= step) for q, rest in found) * step,
-            sum(q + (rest > 0) for q, rest in found) * step,
-            sum(q for q, _ in found) * step,
-        )
-        exact = all(not rest for _, rest in found)
-        by_event = events[index] if index < len(events) else ()
-        for what, values in (("day", () if exact else sums), ("event", by_event)):
-            hows = tuple(how for how, v in zip(HOWS, values, strict=False) if v == case.old)
-            if hows:
-                spelled = f"the old bill rounds each {what} {{}} a full {_spelled(unit)}"
-                yield Operation(ROUNDING, spelled, hows, plausibility.ROUNDED_PARTS)
+        whole = unit <= 1 and (case.new or 0) % max(step, 1) == 0  # then so are its events
+        if step and not whole and not case.mean and goal >= 100 * step and not goal % step:
+            yield unit, step
+
+
+def rounded_to(quantity: int, step: int, how: str) -> int:
+    """A quantity rounded to a step in one of `HOWS`."""
+    quotient, rest = divmod(quantity, step)
+    return (quotient + {HOWS[0]: 2 * rest >= step, HOWS[1]: rest > 0, HOWS[2]: False}[how]) * step
+
+
+def rounds_parts(what: str, unit: Decimal, step: int, how: str) -> Operation:
+    """That each day or each event is rounded."""
+    told = f"the old bill rounds each {what} {{}} a full {_spelled(unit)}"
+    bits = plausibility.ROUNDED_PARTS
+    return Operation(ROUNDING, told, (how,), bits, width=step, of_parts=True)

@@ -18,9 +18,12 @@ SEEN = 1.0
 ALTERNATIVE = 8.0
 """Explanations up to so much less simple than the best are named beside it."""
 
+SIMPLE = 12.0
+"""So simple an explanation is taken before hours and rounded parts are looked at."""
+
 RECORDED = 1.0
 DECLARED = 1.0
-OLD_LINES = 1.5
+OLD_LINES = 1.0
 VOIDS = 2.0
 LATE = 2.0
 UTC = 2.5

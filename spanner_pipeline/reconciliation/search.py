@@ -8,53 +8,37 @@ the number itself has: else so many ways would fit that one of them would by cha
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
-from itertools import pairwise
+from datetime import date
+from decimal import Decimal
 from typing import TypeVar
 
 from spanner_pipeline.reconciliation import plausibility
-from spanner_pipeline.reconciliation.causes import CAUSES, MISSING, TWICE
+from spanner_pipeline.reconciliation.atoms import HOWS
+from spanner_pipeline.reconciliation.causes import CAUSES, ROUNDING
 from spanner_pipeline.reconciliation.estimate import Case, Switch, combinations, cost
-from spanner_pipeline.reconciliation.operations import Operation, closing, rounded_parts
+from spanner_pipeline.reconciliation.operations import (
+    Operation,
+    aims,
+    closing,
+    part_units,
+    rounded_to,
+    rounds_parts,
+)
+from spanner_pipeline.reconciliation.spans import (
+    Span,
+    file_spans,
+    hour_spans,
+    part_spans,
+    run_spans,
+)
 
 _MOST_SWITCHES = 3
-_LONGEST_RUN_OF_HOURS = 48
+_MOST_OTHERS = 12
 _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
-
-
-@dataclass(frozen=True)
-class Span:
-    """Days, files or hours that the old system lacks, or counts twice.
-
-    Attributes:
-        names: What they are; several where the numbers cannot tell them apart.
-        effect: What that adds to the sum.
-        bits: How much it takes to say it.
-        twice: Whether they count twice.
-    """
-
-    names: tuple[str, ...]
-    effect: int
-    bits: float
-    twice: bool = False
-
-    @property
-    def cause(self) -> str:
-        """The cause that it is."""
-        return TWICE if self.twice else MISSING
-
-    def key(self, name: str) -> tuple[str, ...]:
-        """What tells it from other steps; the same for all numbers."""
-        return (self.cause, name)
-
-    @property
-    def detail(self) -> str:
-        """What exactly, for a person."""
-        verb = "counts twice" if self.twice else "lacks"
-        return f"the old bill {verb} {' or '.join(self.names)}"
 
 
 Step = Switch | Span | Operation
@@ -69,21 +53,21 @@ class Way:
         bits: How much it takes to say it.
         switches: Rows counted otherwise.
         spans: Days, files or hours.
-        operation: What was done to the sum.
+        operations: What was done to the sum.
         alternatives: Other ways of one step, which the number cannot tell from this.
     """
 
     bits: float
     switches: tuple[Switch, ...] = ()
     spans: tuple[Span, ...] = ()
-    operation: Operation | None = None
+    operations: tuple[Operation, ...] = ()
     alternatives: tuple[str, ...] = ()
 
     @property
     def steps(self) -> list[Step]:
-        """Its steps, from the lake's number to the old one."""
-        last: list[Step] = [self.operation] if self.operation is not None else []
-        return [*sorted(self.switches, key=lambda s: s.order), *self.spans, *last]
+        """Its steps, from the lake's number to the old one, in the declared order of causes."""
+        steps: list[Step] = [*self.switches, *self.spans, *self.operations]
+        return sorted(steps, key=lambda step: (_ORDER[step.cause], step.detail))
 
     @property
     def order(self) -> tuple[float, list[tuple[int, str]]]:
@@ -94,13 +78,18 @@ class Way:
         """What each step takes from the sum, so that the parts add up to new minus old."""
         total, parts = case.estimate(()), []
         switches: list[Switch] = []
+        lines = sum(switch.adds for switch in self.switches)  # still to come
         for step in self.steps:
             before = total
-            if isinstance(step, Switch):
+            if isinstance(step, Span):
+                total += step.effect
+            elif isinstance(step, Operation):
+                total = case.target - lines if step.adds is None else total + step.adds
+            elif step.adds:
+                total, lines = total + step.adds, lines - step.adds
+            else:
                 switches.append(step)
                 total = case.estimate(switches)
-            else:
-                total = total + step.effect if isinstance(step, Span) else case.target
             parts.append((step, before - total))
         assert total == case.target
         return parts
@@ -118,7 +107,7 @@ class Search:
         self,
         case: Case,
         switches: Sequence[Switch],
-        others: Mapping[int, Sequence[Operation]],
+        others: Sequence[Operation],
         seen: Mapping[tuple[str, ...], int],
     ) -> None:
         """Prepare a search.
@@ -126,50 +115,94 @@ class Search:
         Args:
             case: The number.
             switches: Those that change what is counted for it.
-            others: Customers whose usage may be meant, by the amount that they add.
+            others: Customers whose usage may be meant.
             seen: Steps that explain other numbers, which are more easily believed.
         """
-        self._case = case
-        self._others, self._seen = others, seen
+        self._case, self._seen = case, seen
         self._switches = [self._believed(switch) for switch in switches]
-        self._budget = case.information - plausibility.MARGIN
+        self._others: dict[int, list[Operation]] = defaultdict(list)
+        for other in map(self._believed, others):
+            assert other.adds is not None
+            self._others[other.adds].append(other)
+        self._budget = case.information(case.step) - plausibility.MARGIN
         self._found: list[Way] = []
 
     def run(self, *, deep: bool) -> Way | None:
         """The simplest way found; without `deep`, only ways of one step are tried."""
-        case, target = self._case, self._case.target
         ways = combinations(self._switches, _MOST_SWITCHES if deep else 1, self._budget)
         for chosen in ways:
             if self._beaten(cost(chosen)):
                 break
-            total = case.estimate(chosen)
-            if total == target:
-                self._offer(Way(cost(chosen), chosen))
-            self._close(chosen, (), total)
-        if case.old:
+            self._close(chosen, (), self._case.estimate(chosen), more=deep)
+        if self._case.old:
+            part = plausibility.part_of(len(self._case.by_day(())))
             for chosen in ways:
-                if self._beaten(cost(chosen)) or len(chosen) > (2 if deep else 0):
+                if len(chosen) > (2 if deep else 0):
+                    continue
+                if chosen and self._hopeless(cost(chosen) + part):  # one step has alternatives
                     continue
                 self._spans(chosen, pairs=deep and len(chosen) <= 1)
         return self._best()
 
     def hours(self) -> Way | None:
         """The simplest way with hours that lack or count twice; atoms must tell hours apart."""
-        if self._case.old:
-            for chosen in combinations(self._switches, 1, self._budget):
-                hours = self._case.by_part(chosen, "hour")
-                need = self._case.target - self._case.estimate(chosen)
-                self._take(chosen, self._grouped(self._hours(hours, need)))
+        hour = plausibility.hours_of(len(self._case.by_part((), "hour")), 1)
+        for chosen in combinations(self._switches, 2, self._budget) if self._case.old else ():
+            if self._hopeless(cost(chosen) + hour):
+                continue
+            hours = self._case.by_part(chosen, "hour")
+            need = self._case.goal(chosen) - self._case.estimate(chosen)
+            for adds in (0, *self._others):
+                for span in hour_spans(hours, need - adds):
+                    both = (self._believed(span),)
+                    self._close(chosen, both, self._case.estimate(chosen) + span.effect)
         return self._best()
 
-    def rounded_events(self, events: Sequence[Sequence[int]]) -> Way | None:
-        """The simplest way that rounds each day or each event."""
-        for chosen in combinations(self._switches, 1, self._budget):
-            days = self._case.by_day(chosen)
-            for found in rounded_parts(self._case, days, () if chosen else events):
-                rounded = self._believed(found)
-                self._offer(Way(cost(chosen) + rounded.bits, chosen, (), rounded))
+    def rounded_parts(self, events: Mapping[tuple[Decimal, str], Case]) -> Way | None:
+        """The simplest way that rounds each day or each event.
+
+        Args:
+            events: The number with each event rounded, by unit and how.
+        """
+        if not self._case.old:
+            return None
+        for chosen in combinations(self._switches, 2, self._budget):
+            if self._hopeless(cost(chosen) + plausibility.SEEN):
+                continue
+            days, goal = self._case.by_day(chosen), self._case.goal(chosen)
+            for unit, step in part_units(self._case, goal):
+                for how in HOWS:
+                    rounded = {day: rounded_to(q, step, how) for day, q in days.items()}
+                    self._rounded(chosen, days, rounded, rounds_parts("day", unit, step, how))
+                    if (unit, how) in events:
+                        rounded = events[unit, how].by_day(chosen)
+                        self._rounded(chosen, days, rounded, rounds_parts("event", unit, step, how))
         return self._best()
+
+    def _rounded(
+        self,
+        chosen: tuple[Switch, ...],
+        days: Mapping[date, int],
+        rounded: Mapping[date, int],
+        operation: Operation,
+    ) -> None:
+        """Offer a rounding of parts, and with it one day or customer."""
+        if all(quantity == days.get(day, 0) for day, quantity in rounded.items()):
+            return
+        operation = self._believed(operation)
+        bits = cost(chosen) + operation.bits
+        need = self._case.goal(chosen) - sum(rounded.values())
+        if not need:
+            self._offer(Way(bits, chosen, (), (operation,)))
+        for other in self._others.get(need, ()):
+            self._offer(Way(bits + other.bits, chosen, (), (other, operation)))
+        part = plausibility.part_of(len(days))
+        for day, quantity in rounded.items():
+            if need and abs(quantity) == abs(need):
+                twice = quantity == need
+                effect = days.get(day, 0) * (1 if twice else -1)
+                span = self._believed(Span((str(day),), effect, part, twice))
+                self._offer(Way(bits + span.bits, chosen, (span,), (operation,)))
 
     def _believed(self, step: AnyStep) -> AnyStep:
         """A step by those of its names that explain other numbers, if there are any."""
@@ -183,8 +216,22 @@ class Search:
         """Whether something simpler was found already."""
         return any(plausibility.less(way.bits, bits) for way in self._found)
 
+    def _hopeless(self, bits: float) -> bool:
+        return bits > self._budget or self._beaten(bits)
+
     def _offer(self, way: Way) -> None:
-        if way.bits <= self._budget and way.steps and all(p for _, p in way.parts(self._case)):
+        """Keep a way, if it is simpler than what it explains.
+
+        A rounding says the last digits of any sum: the other steps have to say the first ones. A
+        sum that is rounded differs by less than that, so its own digits are those to be said.
+        """
+        rounding = [o for o in way.operations if o.cause == ROUNDING]
+        of_sum = [operation for operation in rounding if not operation.of_parts]
+        width = max((operation.width for operation in rounding), default=self._case.step)
+        others = way.bits - sum(operation.bits for operation in of_sum)
+        simple = not others or others <= self._case.information(width) - plausibility.MARGIN
+        simple &= all(o.bits <= self._case.orders(o.width) - plausibility.MARGIN for o in of_sum)
+        if simple and way.steps and all(part for _, part in way.parts(self._case)):
             self._found.append(way)
 
     def _best(self) -> Way | None:
@@ -203,104 +250,72 @@ class Search:
         ]
         return replace(best, alternatives=tuple(dict.fromkeys(alternatives)))
 
-    def _close(self, chosen: tuple[Switch, ...], spans: tuple[Span, ...], total: int) -> None:
-        """Offer every operation that makes the old number of a sum."""
-        bits = cost(chosen) + sum(span.bits for span in spans)
-        operations = [*closing(self._case, total)]
-        operations += self._others.get(self._case.target - total, ())
-        for operation in operations:
-            believed = self._believed(operation)
-            self._offer(Way(bits + believed.bits, chosen, spans, believed))
+    def _close(
+        self,
+        chosen: tuple[Switch, ...],
+        spans: tuple[Span, ...],
+        total: int,
+        *,
+        more: bool = False,
+    ) -> None:
+        """Offer a sum, or the operation that makes the goal of it; with `more`, also two."""
+        bits, goal = cost((*chosen, *spans)), self._case.goal(chosen)
+        ways: list[tuple[Operation, ...]] = [()] if total == goal else []
+        ways += [(operation,) for operation in closing(self._case, total, goal)]
+        ways += [(other,) for other in self._others.get(goal - total, ())]
+        if more and len(self._others) <= _MOST_OTHERS:
+            ways += [
+                (other, operation)
+                for adds, others in self._others.items()
+                for operation in closing(self._case, total + adds, goal)
+                for other in others
+            ]
+        for operations in ways:
+            believed = tuple(map(self._believed, operations))
+            self._offer(Way(bits + cost(believed), chosen, spans, believed))
 
     def _spans(self, chosen: tuple[Switch, ...], *, pairs: bool) -> None:
-        case = self._case
-        total, days = case.estimate(chosen), case.by_day(chosen)
-        named = {str(day): quantity for day, quantity in days.items() if quantity}
-        singles = self._grouped([*self._parts(named), *self._files(chosen, named)])
-        self._take(chosen, singles)
-        need = case.target - total
-        self._take(chosen, self._grouped(self._runs(days, need)))
-        if not pairs:
-            return
-        for spans in singles.values():
-            for span in spans:
-                self._close(chosen, (span,), total + span.effect)
-        daily = self._grouped(self._parts(named))
-        for effect, spans in daily.items():
-            for second in daily.get(need - effect, ()) if effect <= need - effect else ():
-                for first in spans:
-                    if not set(first.names) & set(second.names):
-                        pair = (first, second)
-                        self._offer(Way(cost(chosen) + first.bits + second.bits, chosen, pair))
+        days = self._case.by_day(chosen)
+        parts = part_spans({str(day): quantity for day, quantity in days.items()})
+        files = file_spans(self._case.by_part(chosen, "file"), days)
+        spans = self._sorted([*parts, *files, *run_spans(days)])
+        self._fit(chosen, spans)
+        if pairs:
+            for first in self._sorted([*parts, *files]):
+                if not self._hopeless(cost(chosen) + 2 * first.bits):
+                    self._fit(chosen, spans, (first,))
 
-    def _take(self, chosen: tuple[Switch, ...], spans: Mapping[int, Sequence[Span]]) -> None:
-        """Offer the spans that by themselves make the old number."""
-        need = self._case.target - self._case.estimate(chosen)
-        for span in spans.get(need, ()):
-            self._offer(Way(cost(chosen) + span.bits, chosen, (span,)))
+    def _fit(
+        self, chosen: tuple[Switch, ...], spans: Sequence[Span], first: tuple[Span, ...] = ()
+    ) -> None:
+        """Offer the spans that make the old number, by themselves or with an operation.
 
-    def _grouped(self, spans: Iterator[Span] | Sequence[Span]) -> dict[int, list[Span]]:
+        Args:
+            chosen: The switches.
+            spans: Sorted by effect.
+            first: What lacks or counts twice anyway.
+        """
+        goal, effects = self._case.goal(chosen), [span.effect for span in spans]
+        total = self._case.estimate(chosen) + sum(span.effect for span in first)
+        named = {name for span in first for name in span.names}
+        bits = cost((*chosen, *first))
+        for adds in [0, *self._others] if len(self._others) <= _MOST_OTHERS else [0]:
+            for low, high in aims(self._case, goal):
+                begin = bisect_left(effects, low - total - adds)
+                for span in spans[begin : bisect_right(effects, high - total - adds)]:
+                    if named & set(span.names) or bits + span.bits > self._budget:
+                        continue
+                    after = total + span.effect
+                    self._close(chosen, (*first, span), after, more=bool(adds))
+
+    def _sorted(self, spans: Sequence[Span]) -> list[Span]:
         """Spans by effect; those of one effect and as much to say are one, with all their names."""
         alike: dict[tuple[int, float], list[Span]] = defaultdict(list)
         for span in map(self._believed, spans):
             alike[span.effect, round(span.bits, 6)].append(span)
-        grouped: dict[int, list[Span]] = defaultdict(list)
-        for (effect, _), same in alike.items():
-            names = tuple(name for span in same for name in span.names)
-            grouped[effect].append(replace(same[0], names=names))
-        return grouped
-
-    def _parts(self, named: Mapping[str, int]) -> Iterator[Span]:
-        bits = plausibility.part_of(len(named))
-        for name, quantity in named.items():
-            if len(named) > 1:  # else the old bill would lack all there is
-                yield Span((name,), -quantity, bits)
-            yield Span((name,), quantity, bits, twice=True)
-
-    def _files(self, chosen: tuple[Switch, ...], days: Mapping[str, int]) -> list[Span]:
-        """Files, but for those that are just one of the days."""
-        files = self._case.by_part(chosen, "file")
-        named = {f"the file {name}": quantity for name, quantity in files.items() if quantity}
-        if len(named) < 2:
-            return []
-        known = set(days.values())
         return [
-            span for span in self._parts(named) if abs(span.effect) not in {abs(k) for k in known}
+            same[0]
+            if len(same) == 1
+            else replace(same[0], names=tuple(name for span in same for name in span.names))
+            for _, same in sorted(alike.items())
         ]
-
-    def _runs(self, days: Mapping[date, int], need: int) -> Iterator[Span]:
-        """Two and more days in a row that have the effect needed."""
-        dates = list(days)
-        bits = plausibility.run_of(len(dates))
-        for index in range(len(dates)):
-            total = days[dates[index]]
-            for before, last in pairwise(dates[index:]):
-                if (last - before).days != 1:
-                    break
-                total += days[last]
-                if abs(total) == abs(need) and (index or last != dates[-1] or total == need):
-                    names = (f"{dates[index]} to {last}",)
-                    yield Span(names, need, bits, twice=total == need)
-
-    def _hours(self, hours: Mapping[object, int], need: int) -> Iterator[Span]:
-        """Hours, and hours in a row, that have the effect needed."""
-        known = {int(str(hour)): quantity for hour, quantity in hours.items()}
-        numbers = sorted(known)
-        single = plausibility.hours_of(len(numbers), 1)
-        several = plausibility.hours_of(len(numbers), _LONGEST_RUN_OF_HOURS)
-        for index, first in enumerate(numbers):
-            total = 0
-            for place, last in enumerate(numbers[index:], start=index + 1):
-                if last - first >= _LONGEST_RUN_OF_HOURS:
-                    break
-                total += known[last]
-                whole = index == 0 and place == len(numbers)
-                if abs(total) == abs(need) and (not whole or total == need):
-                    names = (_named_hours(first, last),)
-                    bits = single if first == last else several
-                    yield Span(names, need, bits, twice=total == need)
-
-
-def _named_hours(first: int, last: int) -> str:
-    begins, ends = (datetime.fromtimestamp(hour * 3600, UTC) for hour in (first, last + 1))
-    return f"{begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC"

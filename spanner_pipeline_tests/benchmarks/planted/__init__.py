@@ -1,0 +1,1 @@
+"""Planted breaks: real usage, an old system with known faults, and what the engine finds."""
