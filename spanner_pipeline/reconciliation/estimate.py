@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from math import log2
-from typing import Protocol
+from typing import Any, Protocol
 
 from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.atoms import LAKE, Atom
@@ -66,13 +66,9 @@ class Switch:
     known: bool = False
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Its only name."""
-        return (self.name,)
-
-    def key(self, name: str) -> tuple[str, ...]:
+    def keys(self) -> tuple[tuple[object, ...], ...]:
         """What tells it from other steps; the same for all numbers."""
-        return (self.cause, name)
+        return ((self.cause, self.name),)
 
     @property
     def order(self) -> tuple[int, str]:
@@ -164,16 +160,16 @@ class Case:
                     days[day] += quantity
         return dict(sorted(days.items()))
 
-    def by_part(self, switches: Sequence[Switch], part: str) -> dict[object, int]:
-        """That usage by `file` or `hour`."""
-        parts: dict[object, int] = defaultdict(int)
-        for atom in self.atoms:
-            signature = self.signatures[
-                atom.record, atom.detail, atom.inside, atom.late, atom.negative, atom.forgotten
-            ]
+    def by_part(self, switches: Sequence[Switch], part: str) -> dict[Any, dict[date, int]]:
+        """That usage by `file` or `hour`, and by day."""
+        clock = sum(switch.clock for switch in switches)
+        parts: dict[Any, dict[date, int]] = defaultdict(lambda: defaultdict(int))
+        for signature in self.signatures.values():
             if signature.counted(switches):
-                parts[getattr(atom, part)] += atom.quantity * self.price
-        return dict(sorted(parts.items(), key=lambda item: str(item[0])))
+                for atom in signature.atoms:
+                    day = atom.days[min(clock, len(atom.days) - 1)]
+                    parts[getattr(atom, part)][day] += atom.quantity * self.price
+        return dict(sorted(parts.items()))
 
 
 class _Signature:
@@ -181,11 +177,13 @@ class _Signature:
 
     def __init__(self, atom: Atom) -> None:
         self.atom = atom
+        self.atoms: list[Atom] = []
         self.total = 0
         self._parts: dict[tuple[date, ...], int] = defaultdict(int)
         self._days: dict[int, dict[date, int]] = {}
 
     def add(self, atom: Atom, price: int) -> None:
+        self.atoms.append(atom)
         self.total += atom.quantity * price
         self._parts[atom.days] += atom.quantity * price
 

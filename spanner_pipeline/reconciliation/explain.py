@@ -7,7 +7,7 @@ may have been counted is in `estimate` and `operations`, the search for it in `s
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -105,7 +105,7 @@ class _Detective:
         self._digits = meter.decimals + (differing.schema["price"].scale if money else 0)  # type: ignore[attr-defined]
         self._found: dict[int, list[Explanation]] = {}
         self._doubtful: set[int] = set()
-        self._seen: Counter[tuple[str, ...]] = Counter()
+        self._seen: Counter[tuple[object, ...]] = Counter()
         self._rows = {row["cell"]: row for row in self._differing.iter_rows(named=True)}
         self._others = _Others(self._differing, dimension_columns(total), self._whole)
 
@@ -182,8 +182,14 @@ class _Detective:
                 self._believe(cell, case, way)
             elif way is not None:
                 ways[cell] = way
-        left = {cell: of for cell, of in cases.items() if cell not in self._found}
-        for cell, way in [*self._hours(left), *self._parts(left)]:
+        pending = self._differing.filter(
+            pl.col("cell").is_in([cell for cell in cases if cell not in self._found])
+        )
+        left = self._cases(pending, daily=True, hourly=True)
+        rounded = self._rounded(left)
+        for cell, (case, switches) in left.items():
+            search = Search(case, switches, self._others.of(cell), self._seen)
+            way = search.closely(rounded[cell])
             if way is not None and (cell not in ways or way.order < ways[cell].order):
                 ways[cell] = way
         for cell, way in ways.items():
@@ -192,28 +198,25 @@ class _Detective:
             elif cell not in self._found:
                 self._believe(cell, cases[cell][0], way)
 
-    def _hours(self, cases: Mapping[int, _CaseOf]) -> Iterator[tuple[int, Way | None]]:
-        rows = self._differing.filter(pl.col("cell").is_in(list(cases)))
-        for cell, (case, switches) in self._cases(rows, hourly=True).items():
-            yield cell, Search(case, switches, self._others.of(cell), self._seen).hours()
-
-    def _parts(self, cases: Mapping[int, _CaseOf]) -> Iterator[tuple[int, Way | None]]:
+    def _rounded(
+        self, cases: Mapping[int, _CaseOf]
+    ) -> Mapping[int, Mapping[tuple[Decimal, str], Case]]:
+        """Numbers with each event rounded, to units that may give the old number, and how."""
         events: dict[int, dict[tuple[Decimal, str], Case]] = defaultdict(dict)
-        if self._total.price is None and self._meter.aggregation == "sum":
-            units: dict[Decimal, list[int]] = defaultdict(list)
-            for cell, (case, _) in cases.items():
-                goals = (case.target, case.target - case.copies, case.target - case.credits)
-                for unit in {unit for goal in goals for unit, _ in part_units(case, goal)}:
-                    units[unit].append(cell)
-            for unit, among in units.items():
-                rows = self._differing.filter(pl.col("cell").is_in(among))
-                for how in HOWS:
-                    around = self._around.of(rows, daily=True, rounded=(unit, how))
-                    for row in rows.iter_rows(named=True):
-                        events[row["cell"]][unit, how] = self._case(row, around)[0]
-        for cell, (case, switches) in cases.items():
-            search = Search(case, switches, self._others.of(cell), self._seen)
-            yield cell, search.rounded_parts(events[cell])
+        if self._total.price is not None or self._meter.aggregation != "sum":
+            return events
+        units: dict[Decimal, list[int]] = defaultdict(list)
+        for cell, (case, _) in cases.items():
+            goals = (case.target, case.target - case.copies, case.target - case.credits)
+            for unit in {unit for goal in goals for unit, _ in part_units(case, goal)}:
+                units[unit].append(cell)
+        for unit, among in units.items():
+            rows = self._differing.filter(pl.col("cell").is_in(among))
+            for how in HOWS:
+                around = self._around.of(rows, daily=True, hourly=True, rounded=(unit, how))
+                for row in rows.iter_rows(named=True):
+                    events[row["cell"]][unit, how] = self._case(row, around)[0]
+        return events
 
     def _believe(self, cell: int, case: Case, way: Way | None) -> None:
         if way is None:
@@ -221,7 +224,7 @@ class _Detective:
         found = []
         for step, part in way.parts(case):
             if way.certain:
-                self._seen[step.key(step.names[0])] += 1
+                self._seen[step.keys[0]] += 1
             details = "; or ".join([step.detail, *way.alternatives])
             known = isinstance(step, Switch) and step.known
             found.append(Explanation(cell, step.cause, details, self._exact(part), known))

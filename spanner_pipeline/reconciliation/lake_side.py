@@ -71,16 +71,17 @@ def read_lake_side(
     """Aggregate the view `events` for every number of the old side.
 
     A customer that the old side does not know has a number in every period that others have; a
-    customer that it does not know in some period is on the clock that it had last.
+    customer that it does not know in some period, or under some dimension, is on the clock that it
+    had last.
     """
     by = ["subject", *dimension_columns(total)]
-    clocks = old.cells.sort("start").group_by(by).last().select(*by, "zone")
+    clocks = _last_clocks(old, by)
     default = total.period.zone.constant or "UTC"
     slots = _slots(old, total, [*clocks["zone"].unique().sort(), default])
     if slots is not None and old.cells.select(*by, "zone").unique().height == clocks.height:
-        found = _by_arithmetic(connection, slots, clocks, default, total, meter)
+        found = _by_arithmetic(connection, slots, old, default, total, meter)
     else:
-        found = _by_comparison(connection, old, clocks, default, total, meter)
+        found = _by_comparison(connection, old, default, total, meter)
     inside = found.filter(pl.col("period").is_not_null())
     outside = found.filter(pl.col("period").is_null())
     quantity = exact_sum(outside["quantity"]) if meter.aggregation in ADDITIVE else Decimal(0)
@@ -114,10 +115,14 @@ def _slots(old: OldTotals, total: BillingTotal, zones: list[str]) -> pl.DataFram
     return None if (borders % _QUARTER != 0).any() or overlapping.any() else slots
 
 
+def _last_clocks(old: OldTotals, by: list[str]) -> pl.DataFrame:
+    return old.cells.sort("start", "zone").group_by(by).last().select(*by, "zone")
+
+
 def _by_arithmetic(
     connection: duckdb.DuckDBPyConnection,
     slots: pl.DataFrame,
-    clocks: pl.DataFrame,
+    old: OldTotals,
     default: str,
     total: BillingTotal,
     meter: Meter,
@@ -135,10 +140,12 @@ def _by_arithmetic(
     connection.register("quarters", quarters)
     on_its_clock = ""
     if slots["zone"].n_unique() > 1:
-        connection.register("clocks", clocks)
+        connection.register("clocks", _last_clocks(old, by))
+        connection.register("customers", _last_clocks(old, ["subject"]))
         same = " AND ".join(f'clocks."{name}" IS NOT DISTINCT FROM events."{name}"' for name in by)
-        on_its_clock = f"LEFT JOIN clocks ON {same}"
-        zone = f"AND quarters.zone = coalesce(clocks.zone, {literal(default)})"
+        on_its_clock = f"""LEFT JOIN clocks ON {same}
+            LEFT JOIN customers ON customers.subject IS NOT DISTINCT FROM events.subject"""
+        zone = f"AND quarters.zone = coalesce(clocks.zone, customers.zone, {literal(default)})"
     else:
         zone = ""
     names = ", ".join(f'events."{name}"' for name in by)
@@ -154,7 +161,6 @@ def _by_arithmetic(
 def _by_comparison(
     connection: duckdb.DuckDBPyConnection,
     old: OldTotals,
-    clocks: pl.DataFrame,
     default: str,
     total: BillingTotal,
     meter: Meter,
@@ -163,8 +169,10 @@ def _by_comparison(
     listing = ", ".join(f'"{name}"' for name in by)
     known = pl.DataFrame(connection.sql(f"SELECT DISTINCT {listing} FROM events").to_arrow_table())
     known = known.cast(dict.fromkeys(by, pl.String))
+    clocks, customers = _last_clocks(old, by), _last_clocks(old, ["subject"])
     every = known.join(clocks, on=by, how="full", coalesce=True, nulls_equal=True)
-    every = every.with_columns(pl.col("zone").fill_null(default))
+    every = every.join(customers, on="subject", how="left", nulls_equal=True, suffix="_of_customer")
+    every = every.with_columns(pl.coalesce("zone", "zone_of_customer", pl.lit(default)))
     placed = old.cells.select(*by, *_BOUNDS)
     if total.period.grain is not None:
         firsts = old.cells.select(pl.col("first").alias("begins")).unique()

@@ -57,19 +57,28 @@ class Operation:
         """What exactly, for a person."""
         return self.what.format(" or ".join(self.names))
 
-    def key(self, name: str) -> tuple[str, ...]:
-        """What tells it from other steps; the same for all numbers."""
-        return (self.cause, self.what, name)
+    @property
+    def keys(self) -> tuple[tuple[object, ...], ...]:
+        """What tells it from other steps, the same for all numbers; several as `names`."""
+        return tuple((self.cause, self.what, name) for name in self.names)
 
 
-def aims(case: Case, goal: int) -> list[tuple[int, int]]:
-    """Between what bounds a sum must be, so that an operation may make the goal of it."""
-    found = [(goal, goal)]
-    if case.old and goal > 0:
-        widest = max((step for _, step in _steps(case, goal)), default=0)
-        found += [((goal - widest) * many, (goal + widest) * many) for many in (1, *UNITS)]
-        found += [(goal // many, goal // many) for many in UNITS if goal % many == 0]
-    return found
+def aims(case: Case, goal: int) -> Iterator[tuple[int, int, int]]:
+    """Between what bounds a sum must be, so that an operation may make the goal of it.
+
+    Third, of how many sums in a row such an operation makes the same.
+    """
+    yield goal, goal, 1
+    if not case.old or goal <= 0:
+        return
+    widest = max((step for _, step in _steps(case, goal)), default=0)
+    for many in (1, *UNITS):
+        if many > 1:
+            yield goal * many, goal * many, 1
+        if widest:
+            yield (goal - widest) * many, (goal + widest) * many, widest * many
+        if many > 1 and goal % many == 0:
+            yield goal // many, goal // many, 1
 
 
 def closing(case: Case, total: int, goal: int) -> Iterator[Operation]:

@@ -8,17 +8,16 @@ the number itself has: else so many ways would fit that one of them would by cha
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from spanner_pipeline.reconciliation import plausibility
 from spanner_pipeline.reconciliation.atoms import HOWS
-from spanner_pipeline.reconciliation.causes import CAUSES, ROUNDING
+from spanner_pipeline.reconciliation.causes import CAUSES, MISSING, ROUNDING, TWICE
 from spanner_pipeline.reconciliation.estimate import Case, Switch, combinations, cost
 from spanner_pipeline.reconciliation.operations import (
     Operation,
@@ -29,11 +28,15 @@ from spanner_pipeline.reconciliation.operations import (
     rounds_parts,
 )
 from spanner_pipeline.reconciliation.spans import (
+    ByDay,
     Span,
+    Spans,
+    day_spans,
     file_spans,
+    hour_span,
     hour_spans,
-    part_spans,
     run_spans,
+    runs_with,
 )
 
 _MOST_SWITCHES = 3
@@ -42,7 +45,7 @@ _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
 
 Step = Switch | Span | Operation
-AnyStep = TypeVar("AnyStep", Switch, Span, Operation)
+AnyStep = TypeVar("AnyStep", Switch, Operation)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ class Way:
     @property
     def certain(self) -> bool:
         """Whether the number tells it from all others."""
-        return not self.alternatives and all(len(step.names) == 1 for step in self.steps)
+        return not self.alternatives and all(len(step.keys) == 1 for step in self.steps)
 
 
 class Search:
@@ -108,7 +111,7 @@ class Search:
         case: Case,
         switches: Sequence[Switch],
         others: Sequence[Operation],
-        seen: Mapping[tuple[str, ...], int],
+        seen: Mapping[tuple[object, ...], int],
     ) -> None:
         """Prepare a search.
 
@@ -141,76 +144,130 @@ class Search:
                     continue
                 if chosen and self._hopeless(cost(chosen) + part):  # one step has alternatives
                     continue
-                self._spans(chosen, pairs=deep and len(chosen) <= 1)
+                spans = Spans(self._spans(chosen))
+                self._fit(chosen, spans)
+                if deep and len(chosen) <= 1:
+                    self._fit_pairs(chosen, spans, spans)
         return self._best()
 
-    def hours(self) -> Way | None:
-        """The simplest way with hours that lack or count twice; atoms must tell hours apart."""
-        hour = plausibility.hours_of(len(self._case.by_part((), "hour")), 1)
-        for chosen in combinations(self._switches, 2, self._budget) if self._case.old else ():
-            if self._hopeless(cost(chosen) + hour):
-                continue
-            hours = self._case.by_part(chosen, "hour")
-            need = self._case.goal(chosen) - self._case.estimate(chosen)
-            for adds in (0, *self._others):
-                for span in hour_spans(hours, need - adds):
-                    both = (self._believed(span),)
-                    self._close(chosen, both, self._case.estimate(chosen) + span.effect)
-        return self._best()
-
-    def rounded_parts(self, events: Mapping[tuple[Decimal, str], Case]) -> Way | None:
-        """The simplest way that rounds each day or each event.
+    def closely(self, events: Mapping[tuple[Decimal, str], Case]) -> Way | None:
+        """The simplest way with hours, or that rounds each day or event.
 
         Args:
-            events: The number with each event rounded, by unit and how.
+            events: The number with each event rounded, by unit and how; like the case itself, their
+                atoms must tell hours apart.
         """
-        if not self._case.old:
-            return None
-        for chosen in combinations(self._switches, 2, self._budget):
+        for chosen in combinations(self._switches, 2, self._budget) if self._case.old else ():
             if self._hopeless(cost(chosen) + plausibility.SEEN):
                 continue
-            days, goal = self._case.by_day(chosen), self._case.goal(chosen)
-            for unit, step in part_units(self._case, goal):
-                for how in HOWS:
-                    rounded = {day: rounded_to(q, step, how) for day, q in days.items()}
-                    self._rounded(chosen, days, rounded, rounds_parts("day", unit, step, how))
-                    if (unit, how) in events:
-                        rounded = events[unit, how].by_day(chosen)
-                        self._rounded(chosen, days, rounded, rounds_parts("event", unit, step, how))
+            by_hour = self._case.by_part(chosen, "hour")
+            spans = self._spans(chosen)
+            if not self._hopeless(cost(chosen) + plausibility.hours_of(len(by_hour), 1)):
+                self._only_hours(chosen, by_hour)
+                if len(chosen) <= 1:
+                    hours = self._believed_spans(hour_spans(by_hour))
+                    spans += hours
+                    self._fit(chosen, Spans(hours))
+                    self._fit_pairs(chosen, Spans(hours), Spans(spans))
+            self._round_parts(chosen, Spans(spans), events)
         return self._best()
 
-    def _rounded(
+    def _only_hours(self, chosen: tuple[Switch, ...], by_hour: Mapping[int, ByDay]) -> None:
+        """Offer hours in a row, and with them a customer."""
+        hours = {hour: sum(days.values()) for hour, days in by_hour.items()}
+        total = self._case.estimate(chosen)
+        for adds in (0, *self._others):
+            need = self._case.goal(chosen) - total - adds
+            for found in runs_with(hours, need) if need else ():
+                [span] = self._believed_spans([hour_span(len(hours), need, *found)])
+                self._close(chosen, (span,), total + need)
+
+    def _round_parts(
+        self,
+        chosen: tuple[Switch, ...],
+        spans: Spans,
+        events: Mapping[tuple[Decimal, str], Case],
+    ) -> None:
+        days = self._case.by_day(chosen)
+        for unit, step in part_units(self._case, self._case.goal(chosen)):
+            for how in HOWS:
+                operation = self._believed(rounds_parts("day", unit, step, how))
+                self._round_days(chosen, days, spans, operation, step, how)
+                if (unit, how) in events:
+                    operation = self._believed(rounds_parts("event", unit, step, how))
+                    self._round_events(chosen, spans, operation, events[unit, how])
+
+    def _round_days(
         self,
         chosen: tuple[Switch, ...],
         days: Mapping[date, int],
-        rounded: Mapping[date, int],
+        spans: Spans,
         operation: Operation,
+        step: int,
+        how: str,
     ) -> None:
-        """Offer a rounding of parts, and with it one day or customer."""
-        if all(quantity == days.get(day, 0) for day, quantity in rounded.items()):
+        """Offer that each day is rounded, and with it a customer or a span."""
+        rounded = {day: rounded_to(quantity, step, how) for day, quantity in days.items()}
+        if rounded == days:
             return
-        operation = self._believed(operation)
-        bits = cost(chosen) + operation.bits
-        need = self._case.goal(chosen) - sum(rounded.values())
+        need = self._offer_rounded(chosen, sum(rounded.values()), operation)
+        wide = step * (len(days) + 1)
+        for span in spans.between(need - wide, need + wide):
+            sign = 1 if span.twice else -1
+            effect = sum(
+                rounded_to(days.get(day, 0) + sign * of, step, how) - rounded.get(day, 0)
+                for day, of in span.by_day.items()
+            )
+            if effect == need:
+                bits = cost((*chosen, span, operation))
+                self._offer(Way(bits, chosen, (span,), (operation,)))
+
+    def _round_events(
+        self, chosen: tuple[Switch, ...], spans: Spans, operation: Operation, events: Case
+    ) -> None:
+        """Offer that each event is rounded, and with it a customer or a span."""
+        rounded = events.by_day(chosen)
+        if rounded == self._case.by_day(chosen):
+            return
+        need = self._offer_rounded(chosen, sum(rounded.values()), operation)
+        if not need or self._hopeless(cost((*chosen, operation)) + spans.least):
+            return
+        found: set[tuple[str, tuple[Any, Any], bool]] = {
+            ("file", (name, name), twice)
+            for name, days in events.by_part(chosen, "file").items()
+            for twice in (True, False)
+            if sum(days.values()) == (need if twice else -need)
+        }
+        ordinals = {day.toordinal(): quantity for day, quantity in rounded.items()}
+        for begins, ends, twice in runs_with(ordinals, need):
+            found.add(("day", (date.fromordinal(begins), date.fromordinal(ends)), twice))
+        by_hour = events.by_part(chosen, "hour")
+        hours = {hour: sum(days.values()) for hour, days in by_hour.items()}
+        for first, last, twice in runs_with(hours, need):
+            found.add(("hour", (first, last), twice))
+        for span in spans.all if found else ():
+            if (span.part, span.pieces[0], span.twice) in found:
+                bits = cost((*chosen, span, operation))
+                self._offer(Way(bits, chosen, (span,), (operation,)))
+
+    def _offer_rounded(self, chosen: tuple[Switch, ...], rounded: int, operation: Operation) -> int:
+        """Offer a rounding of parts, and with it a customer; what else it needs."""
+        bits = cost((*chosen, operation))
+        need = self._case.goal(chosen) - rounded
         if not need:
             self._offer(Way(bits, chosen, (), (operation,)))
         for other in self._others.get(need, ()):
             self._offer(Way(bits + other.bits, chosen, (), (other, operation)))
-        part = plausibility.part_of(len(days))
-        for day, quantity in rounded.items():
-            if need and abs(quantity) == abs(need):
-                twice = quantity == need
-                effect = days.get(day, 0) * (1 if twice else -1)
-                span = self._believed(Span((str(day),), effect, part, twice))
-                self._offer(Way(bits + span.bits, chosen, (span,), (operation,)))
+        return need
 
     def _believed(self, step: AnyStep) -> AnyStep:
-        """A step by those of its names that explain other numbers, if there are any."""
-        seen = tuple(name for name in step.names if step.key(name) in self._seen)
+        """A step that explains other numbers takes less to say."""
+        seen = [place for place, key in enumerate(step.keys) if key in self._seen]
         bits = min(step.bits, plausibility.SEEN)
         if isinstance(step, Switch):
             return replace(step, bits=bits) if seen else step
-        return replace(step, names=seen, bits=bits) if seen else step
+        names = tuple(step.names[place] for place in seen)
+        return replace(step, names=names, bits=bits) if seen else step
 
     def _beaten(self, bits: float) -> bool:
         """Whether something simpler was found already."""
@@ -225,11 +282,11 @@ class Search:
         A rounding says the last digits of any sum: the other steps have to say the first ones. A
         sum that is rounded differs by less than that, so its own digits are those to be said.
         """
-        rounding = [o for o in way.operations if o.cause == ROUNDING]
-        of_sum = [operation for operation in rounding if not operation.of_parts]
-        width = max((operation.width for operation in rounding), default=self._case.step)
+        of_sum = [o for o in way.operations if o.cause == ROUNDING and not o.of_parts]
+        width = max((self._case.step, *(operation.width for operation in way.operations)))
         others = way.bits - sum(operation.bits for operation in of_sum)
-        simple = not others or others <= self._case.information(width) - plausibility.MARGIN
+        further = plausibility.FURTHER * (len(way.steps) - 1)
+        simple = not others or others <= self._most(width) - further
         simple &= all(o.bits <= self._case.orders(o.width) - plausibility.MARGIN for o in of_sum)
         if simple and way.steps and all(part for _, part in way.parts(self._case)):
             self._found.append(way)
@@ -274,48 +331,60 @@ class Search:
             believed = tuple(map(self._believed, operations))
             self._offer(Way(bits + cost(believed), chosen, spans, believed))
 
-    def _spans(self, chosen: tuple[Switch, ...], *, pairs: bool) -> None:
+    def _spans(self, chosen: tuple[Switch, ...]) -> list[Span]:
+        """Days, days in a row and files."""
         days = self._case.by_day(chosen)
-        parts = part_spans({str(day): quantity for day, quantity in days.items()})
         files = file_spans(self._case.by_part(chosen, "file"), days)
-        spans = self._sorted([*parts, *files, *run_spans(days)])
-        self._fit(chosen, spans)
-        if pairs:
-            for first in self._sorted([*parts, *files]):
-                if not self._hopeless(cost(chosen) + 2 * first.bits):
-                    self._fit(chosen, spans, (first,))
+        return self._believed_spans([*day_spans(days), *files, *run_spans(days)])
 
-    def _fit(
-        self, chosen: tuple[Switch, ...], spans: Sequence[Span], first: tuple[Span, ...] = ()
-    ) -> None:
-        """Offer the spans that make the old number, by themselves or with an operation.
-
-        Args:
-            chosen: The switches.
-            spans: Sorted by effect.
-            first: What lacks or counts twice anyway.
-        """
-        goal, effects = self._case.goal(chosen), [span.effect for span in spans]
-        total = self._case.estimate(chosen) + sum(span.effect for span in first)
-        named = {name for span in first for name in span.names}
-        bits = cost((*chosen, *first))
-        for adds in [0, *self._others] if len(self._others) <= _MOST_OTHERS else [0]:
-            for low, high in aims(self._case, goal):
-                begin = bisect_left(effects, low - total - adds)
-                for span in spans[begin : bisect_right(effects, high - total - adds)]:
-                    if named & set(span.names) or bits + span.bits > self._budget:
-                        continue
-                    after = total + span.effect
-                    self._close(chosen, (*first, span), after, more=bool(adds))
-
-    def _sorted(self, spans: Sequence[Span]) -> list[Span]:
-        """Spans by effect; those of one effect and as much to say are one, with all their names."""
-        alike: dict[tuple[int, float], list[Span]] = defaultdict(list)
-        for span in map(self._believed, spans):
-            alike[span.effect, round(span.bits, 6)].append(span)
+    def _believed_spans(self, spans: list[Span]) -> list[Span]:
+        """Those that explain other numbers take less to say."""
+        if not any(cause in (MISSING, TWICE) for cause, *_ in self._seen):
+            return spans
         return [
-            same[0]
-            if len(same) == 1
-            else replace(same[0], names=tuple(name for span in same for name in span.names))
-            for _, same in sorted(alike.items())
+            span._replace(bits=plausibility.SEEN)
+            if (span.cause, span.part, span.pieces[0]) in self._seen
+            else span
+            for span in spans
         ]
+
+    def _fit(self, chosen: tuple[Switch, ...], spans: Spans) -> None:
+        """Offer the spans that make the old number, by themselves or with an operation."""
+        goal, total = self._case.goal(chosen), self._case.estimate(chosen)
+        bits = cost(chosen)
+        for adds in self._added():
+            for low, high, width in aims(self._case, goal):
+                most = self._most(width) - bits
+                for span in spans.between(low - total - adds, high - total - adds):
+                    if span.bits <= most:
+                        self._close(chosen, (span,), total + span.effect, more=bool(adds))
+
+    def _fit_pairs(self, chosen: tuple[Switch, ...], firsts: Spans, seconds: Spans) -> None:
+        """Offer two spans that share no rows and make the old number, alone or with an operation.
+
+        Most aims are too far off for any two, and most pairs take more bits than the number has:
+        so few of them are looked at.
+        """
+        goal, total = self._case.goal(chosen), self._case.estimate(chosen)
+        reach = [sum(ends) for ends in zip(firsts.range, seconds.range, strict=True)]
+        for adds in self._added():
+            for low, high, width in aims(self._case, goal):
+                least, most = low - total - adds, high - total - adds
+                simplest = min((way.bits for way in self._found), default=self._budget)
+                bits = min(self._most(width), simplest) - cost(chosen)
+                if most < reach[0] or least > reach[1] or firsts.least + seconds.least > bits:
+                    continue
+                for first in firsts.alike():
+                    if first.bits + seconds.least > bits:
+                        continue
+                    for second in seconds.between(least - first.effect, most - first.effect):
+                        if first.bits + second.bits <= bits and not first.meets(second):
+                            after = total + first.effect + second.effect
+                            self._close(chosen, (first, second), after, more=bool(adds))
+
+    def _added(self) -> list[int]:
+        return [0, *self._others] if len(self._others) <= _MOST_OTHERS else [0]
+
+    def _most(self, width: int) -> float:
+        """How much may be said beside an operation that makes the same of so many sums."""
+        return self._case.information(max(width, self._case.step)) - plausibility.MARGIN
