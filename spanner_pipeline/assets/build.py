@@ -48,7 +48,7 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
         if source.usage
     ]
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
-    usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
+    usage = [build_usage_asset(catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(catalog, source, t) for source, t in catalog.comparisons]
     return dg.Definitions(
         assets=[*imports, *bills, *usage, *reports], resources=build_resources(root)

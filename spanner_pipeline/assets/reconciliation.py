@@ -10,6 +10,13 @@ from typing import Any
 import dagster as dg
 
 from spanner_pipeline.assets.by_period import CHECK, period_events, severity_of
+from spanner_pipeline.assets.columns import (
+    LINEAGE,
+    SCHEMA,
+    bill_schema,
+    report_lineage,
+    report_schema,
+)
 from spanner_pipeline.assets.downloads import keep_for_download
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.naming import owners_of
@@ -17,6 +24,7 @@ from spanner_pipeline.assets.partitions import periods_of
 from spanner_pipeline.assets.report_metadata import report_metadata
 from spanner_pipeline.assets.resources import Lake, Reports
 from spanner_pipeline.assets.usage import feeding
+from spanner_pipeline.assets.versions import report_version
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.reconciliation.compare import Comparison, reconcile
@@ -42,7 +50,8 @@ def old_bill_spec(source: Source) -> dg.AssetSpec:
         group_name=source.source,
         kinds={"file"},
         owners=owners_of(source),
-        metadata={"files": source.files},
+        tags={"stage": "billed"},
+        metadata={"files": source.files, SCHEMA: bill_schema(source)},
     )
 
 
@@ -52,16 +61,25 @@ def build_report_asset(
     """One comparison: it always materializes; its checks say whether the totals agree."""
     report, by_period = report_key(total), periods_key(total)
     periods = periods_of(catalog, total)
-    inputs = [old_bill_spec(source).key, *feeding(catalog, catalog.meters[total.meter])]
+    meter = catalog.meters[total.meter]
+    bill, imports = old_bill_spec(source).key, feeding(catalog, meter)
     about = total.description or f"The old bill {source.source} against meter {total.meter}."
     common: dict[str, Any] = {
         "group_name": "reports",
         "owners": owners_of(source),
         "skippable": True,
         "tags": {"stage": "reconciled"},
+        "code_version": report_version(source, total, meter),
     }
     specs = [
-        dg.AssetSpec(report, deps=inputs, description=about, kinds={"duckdb", "html"}, **common)
+        dg.AssetSpec(
+            report,
+            deps=[bill, *imports],
+            description=about,
+            kinds={"duckdb", "html"},
+            metadata={SCHEMA: report_schema(total, meter)},
+            **common,
+        )
     ]
     checks = [
         dg.AssetCheckSpec(
@@ -111,7 +129,12 @@ def build_report_asset(
             else:
                 comparison = reconcile(root, catalog, source, total)
         if report in selected:
-            yield dg.MaterializeResult(asset_key=report, metadata=shown)
+            lineage = {LINEAGE: report_lineage(total, bill, imports)}
+            yield dg.MaterializeResult(
+                asset_key=report,
+                metadata={**shown, **lineage},
+                data_version=dg.DataVersion(done.fingerprint),
+            )
         if report in checked:
             yield _verdict(report, comparison)
         if by_period in selected | checked:

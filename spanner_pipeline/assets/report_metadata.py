@@ -30,6 +30,7 @@ def report_metadata(done: Published, links: Mapping[str, str]) -> Metadata:
         **({"download": _links(links)} if links else {}),
         **_totals(comparison),
         **_inputs(comparison),
+        "fingerprint": done.fingerprint,
         **({"signatures": "; ".join(done.signoffs)} if done.signoffs else {}),
         **({"notes": done.problem} if done.problem is not None else {}),
         REPORT: dg.MetadataValue.path(str(done.report.html)),
