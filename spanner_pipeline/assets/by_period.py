@@ -41,7 +41,11 @@ def period_events(
         comparison: The whole comparison, done.
     """
     parts = split_by_period(comparison)
-    asked = list(context.partition_keys)
+    partitions = context.assets_def.specs_by_key[key].partitions_def
+    assert partitions is not None
+    # Who runs the checks alone in the UI is not asked for periods, and means all.
+    limited = context.has_partition_key or context.has_partition_key_range
+    asked = list(context.partition_keys if limited else partitions.get_partition_keys())
     if key in context.selected_asset_keys:
         for period in asked:
             part = parts.get(period)
@@ -50,7 +54,7 @@ def period_events(
     targets = _newest(context, key, asked)
     for period in asked:
         yield _evaluation(key, period, parts.get(period), comparison, targets.get(period))
-    _tell_of_the_rest(context, key, parts)
+    _tell_of_the_rest(context, partitions, parts)
 
 
 def _evaluation(
@@ -100,11 +104,11 @@ def _newest(
 
 
 def _tell_of_the_rest(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, parts: Mapping[str, Comparison]
+    context: dg.AssetExecutionContext,
+    partitions: dg.PartitionsDefinition,
+    parts: Mapping[str, Comparison],
 ) -> None:
     """Say in the log which periods of the bill are no partitions: nobody would see them here."""
-    partitions = context.assets_def.specs_by_key[key].partitions_def
-    assert partitions is not None
     beyond = [period for period in parts if not partitions.has_partition_key(period)]
     if beyond:
         context.log.warning(

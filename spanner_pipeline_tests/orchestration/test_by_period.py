@@ -175,6 +175,8 @@ def test_mending_one_day_and_running_it_alone_turns_it_green(tmp_path: Path) -> 
             alone = run(mended, instance, PERIODS, DAYS[:1], checks)
             assert [e.partition for e in alone.get_asset_check_evaluations()] == [DAYS[0]]
             assert colours(instance)[DAYS[0]] == "SUCCEEDED", "a check that is run alone"
+            every = run(mended, instance, PERIODS, (), checks)
+            assert [e.partition for e in every.get_asset_check_evaluations()] == list(DAYS)
 
 
 def test_the_command_line_brings_the_periods_up_to_date(tmp_path: Path) -> None:
