@@ -4,7 +4,7 @@ What the web server would launch, for the terminal: ranged runs of the import as
 and reports. The UI shows these runs like any other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,8 @@ from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
-from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
+from spanner_pipeline.assets.reconciliation import periods_key, report_key
+from spanner_pipeline.assets.report_metadata import REPORT, VERDICT
 from spanner_pipeline.assets.usage import usage_key
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals
@@ -106,6 +107,7 @@ def _import(
     merged = import_key(source.source, "merged")
     result = dg.materialize(
         [definitions.get_assets_def(merged)],
+        resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
         tags={**dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)), PROCESS: this_process()},
@@ -155,29 +157,45 @@ def _refresh(
 ) -> None:
     for meter in catalog.meters.values():
         key = usage_key(meter)
-        result = _materialize(definitions, instance, key)
+        result = _materialize(definitions, instance, key, [key], {})
         if not result.success:
             outcome.broken[key.to_user_string()] = _reasons(result).get("", "")
     for _, total in catalog.comparisons:
-        key = report_key(total)
-        result = _materialize(definitions, instance, key)
+        key, periods = report_key(total), periods_key(total)
+        asset = definitions.get_assets_def(key)
+        keys = asset.specs_by_key[periods].partitions_def if periods in asset.keys else None
+        names = [] if keys is None else keys.get_partition_keys()
+        ends = dict(zip(_RANGE, (names[0], names[-1]), strict=True)) if names else {}
+        result = _materialize(definitions, instance, key, [key, periods] if names else [key], ends)
         if not result.success:
             outcome.broken[key.to_user_string()] = _reasons(result).get("", "")
             continue
-        [event] = result.asset_materializations_for_node(key.to_python_identifier())
-        metadata: Any = event.metadata
+        [metadata] = _shown(result, key)
         outcome.verdicts.append(
             Verdict(total.name, metadata[VERDICT].value, metadata[REPORT].value)
         )
 
 
+def _shown(result: dg.ExecuteInProcessResult, key: dg.AssetKey) -> list[Any]:
+    """The metadata of the materializations of an asset."""
+    events = result.get_asset_materialization_events()
+    told = [event.step_materialization_data.materialization for event in events]
+    return [one.metadata for one in told if one.asset_key == key]
+
+
 def _materialize(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, key: dg.AssetKey
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    key: dg.AssetKey,
+    selection: Sequence[dg.AssetKey],
+    partitions: Mapping[str, str],
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [definitions.get_assets_def(key)],
+        resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
-        tags={PROCESS: this_process()},
+        selection=selection,
+        tags={**partitions, PROCESS: this_process()},
         raise_on_error=False,
     )

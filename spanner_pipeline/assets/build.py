@@ -7,11 +7,14 @@ import dagster as dg
 from spanner_pipeline.assets.imports import build_import_assets
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
+from spanner_pipeline.assets.resources import build_resources
 from spanner_pipeline.assets.usage import build_usage_asset
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 
-# Backfill policies are beta in Dagster 1.13; the pattern rests on them (assets/imports.py).
+# Backfill policies are beta in Dagster 1.13, checks of partitions a preview; the patterns of
+# assets/imports.py and assets/by_period.py rest on them.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def merge_pools(catalog: Catalog) -> dict[str, str]:
@@ -45,6 +48,8 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
         if source.usage
     ]
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
-    usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
-    reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
-    return dg.Definitions(assets=[*imports, *bills, *usage, *reports])
+    usage = [build_usage_asset(catalog, meter) for meter in catalog.meters.values()]
+    reports = [build_report_asset(catalog, source, t) for source, t in catalog.comparisons]
+    return dg.Definitions(
+        assets=[*imports, *bills, *usage, *reports], resources=build_resources(root)
+    )

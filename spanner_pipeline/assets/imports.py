@@ -8,16 +8,21 @@ output of a ranged run would paint every partition green (dagster-io/dagster#178
 import logging
 import traceback
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
+from spanner_pipeline.assets.columns import SCHEMA, events_schema
 from spanner_pipeline.assets.failures import failure_of, reason_of
 from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
+from spanner_pipeline.assets.resources import Lake
+from spanner_pipeline.assets.versions import import_version
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.importing import PARTITION_DONE, STAGES, UsageImport, import_partition
+from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.staging import Staged
@@ -45,6 +50,24 @@ def import_key(source: str, stage: str) -> dg.AssetKey:
     return dg.AssetKey([source, stage])
 
 
+def _stage_columns(root: DataRoot, catalog: Catalog, source: Source, stage: str) -> dict[str, Any]:
+    """The columns of events, and where the lake keeps them; nothing of stages before events."""
+    if stage not in ("validated", "merged"):
+        return {}
+    meters = [catalog.meters[name] for name in dict.fromkeys(u.meter for u in source.usage)]
+    columns = {SCHEMA: events_schema(meters, merged=stage == "merged")}
+    if stage == "validated":
+        return columns
+    folders = [root.lake / "events" / file_name(meter.name) for meter in meters]
+    if len(folders) == 1:
+        return {**columns, "dagster/uri": folders[0].as_uri()}
+    listing = [
+        dg.TableRecord({"meter": meter.name, "delta table": folder.as_uri()})
+        for meter, folder in zip(meters, folders, strict=True)
+    ]
+    return {**columns, "delta tables": dg.MetadataValue.table(listing)}
+
+
 def build_import_assets(
     root: DataRoot, catalog: Catalog, source: Source, pool: str | None
 ) -> dg.AssetsDefinition:
@@ -56,7 +79,7 @@ def build_import_assets(
         source: The source.
         pool: Imports in one pool run one at a time; sources that share a meter share it.
     """
-    partitions = partitions_of(source)
+    partitions, how = partitions_of(source), import_version(catalog, source)
     specs = [
         dg.AssetSpec(
             import_key(source.source, stage),
@@ -67,7 +90,13 @@ def build_import_assets(
             owners=owners_of(source),
             skippable=True,
             partitions_def=partitions,
-            metadata={"files": source.files, "meters": ", ".join(u.name for u in source.usage)},
+            code_version=how,
+            tags={"stage": stage},
+            metadata={
+                "files": source.files,
+                "meters": ", ".join(u.name for u in source.usage),
+                **_stage_columns(root, catalog, source, stage),
+            },
         )
         for index, stage in enumerate(STAGES)
     ]
@@ -79,7 +108,9 @@ def build_import_assets(
         backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
         pool=pool,
     )
-    def imported(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+    def imported(
+        context: dg.AssetExecutionContext, lake: Lake
+    ) -> Iterator[dg.AssetMaterialization]:
         failures: dict[str, str] = {}
         for partition in context.partition_keys:
             done: list[dg.AssetMaterialization] = []
@@ -100,7 +131,7 @@ def build_import_assets(
                 )
 
             try:
-                usages = import_partition(root, catalog, source, partition, on_stage)
+                usages = import_partition(lake.root, catalog, source, partition, on_stage)
                 done[-1] = done[-1].with_metadata(merged_metadata(usages))
             except Exception as error:  # whatever it is, the neighbours go on
                 failures[partition] = reason_of(error)

@@ -82,7 +82,7 @@ class EventTable:
             self._delta: DeltaTable | None = DeltaTable(self.path)
         except TableNotFoundError:
             self._delta = None
-        self._declared = _declared(meter)
+        self._declared = declared_schema(meter)
         self._lost = self._columns_the_meter_lost()
 
     @property
@@ -113,9 +113,10 @@ class EventTable:
                 )
         for field in self._declared:
             if field.name in held.names and held.field(field.name).type != field.type:
+                declared_as, held_as = sql_type(field.type), sql_type(held.field(field.name).type)
                 raise PipelineError(
-                    f"meter {self.meter.name} declares {field.name} as {_sql(field.type)}, but the "
-                    f"lake holds {_sql(held.field(field.name).type)}. Nothing was changed. Remedy: "
+                    f"meter {self.meter.name} declares {field.name} as {declared_as}, but the "
+                    f"lake holds {held_as}. Nothing was changed. Remedy: "
                     "declare it as before, or import into a new meter or another data root."
                 )
         return [field for field in held if field.name not in self._declared.names]
@@ -142,7 +143,7 @@ class EventTable:
 
     def empty(self) -> str:
         """SQL that selects no events, with the columns and types of the schema."""
-        columns = ", ".join(f'NULL::{_sql(f.type)} AS "{f.name}"' for f in self.schema())
+        columns = ", ".join(f'NULL::{sql_type(f.type)} AS "{f.name}"' for f in self.schema())
         return f"SELECT {columns} WHERE false"
 
     def select(
@@ -287,7 +288,8 @@ class EventTable:
             seen = len(commits)
 
 
-def _declared(meter: Meter) -> pa.Schema:
+def declared_schema(meter: Meter) -> pa.Schema:
+    """The Arrow schema that a meter declares for its events, the partition column last."""
     types: dict[str, pa.DataType] = {
         "timestamp": pa.timestamp("us", "UTC"),
         "quantity": pa.decimal128(MAX_PRECISION, meter.decimals),
@@ -323,7 +325,8 @@ def _properties(said: Mapping[str, str]) -> CommitProperties:
     return CommitProperties(custom_metadata=dict(said), max_commit_retries=0)
 
 
-def _sql(kind: pa.DataType) -> str:
+def sql_type(kind: pa.DataType) -> str:
+    """The SQL type of a column of events."""
     if pa.types.is_decimal(kind):
         return f"DECIMAL({kind.precision}, {kind.scale})"
     if pa.types.is_timestamp(kind):

@@ -23,6 +23,7 @@ class Published:
         comparison: The comparison.
         report: The page and the tables.
         workbook: The workbook.
+        fingerprint: The digest of all that it rests on and says.
         signoffs: What is said of its signatures, a line each.
         problem: Why notes that people filled in could not be read, if so; they were left alone.
     """
@@ -30,6 +31,7 @@ class Published:
     comparison: Comparison
     report: Report
     workbook: Path
+    fingerprint: str
     signoffs: list[str]
     problem: str | None
 
@@ -57,4 +59,5 @@ def reconcile_and_publish(
     report = write_report(root, comparison, signed.lines(), signed.now.fingerprint)
     workbook = place_workbook(folder, root, comparison, follow_up, today)
     problem = None if follow_up.problem is None else str(follow_up.problem)
-    return Published(comparison, report, workbook, signed.lines(), problem)
+    fingerprint = signed.now.fingerprint
+    return Published(comparison, report, workbook, fingerprint, signed.lines(), problem)

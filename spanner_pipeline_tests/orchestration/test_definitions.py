@@ -42,6 +42,9 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
             "after": sorted(parent.to_user_string() for parent in graph.get(key).parent_keys),
             "partitioned": graph.get(key).is_partitioned,
             "executable": graph.get(key).is_executable,
+            "stage": graph.get(key).tags.get("stage"),
+            "owners": list(graph.get(key).owners),
+            "columns": columns_of(graph.get(key).metadata),
         }
         for key in sorted(graph.get_all_asset_keys())
     }
@@ -52,6 +55,43 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
         if isinstance(node, dg.AssetsDefinition) and node.is_executable and node.op.pool
     }
     return {"assets": assets, "checks": checks, "pools": pools}
+
+
+def columns_of(metadata: Any) -> list[str]:
+    schema = dict(metadata).get("dagster/column_schema")
+    return [] if schema is None else [column.name for column in schema.columns]
+
+
+def test_every_asset_says_what_it_is_in_words_of_the_yaml() -> None:
+    catalog = load_catalog(DataRoot.locate(REPO / "data"))
+    graph = build_definitions(DataRoot.locate(REPO / "data")).resolve_asset_graph()
+    for source in catalog.sources.values():
+        for key in graph.get_all_asset_keys():
+            if key.path[0] == source.source:
+                assert source.description in str(graph.get(key).description)
+    for _, total in catalog.comparisons:
+        report = graph.get(dg.AssetKey(["reports", total.name]))
+        assert total.description in str(report.description)
+
+
+def test_what_decides_how_an_asset_is_made_is_in_its_version(root: SmallRoot) -> None:
+    def versions() -> dict[str, str | None]:
+        graph = build_definitions(root).resolve_asset_graph()
+        return {k.to_user_string(): graph.get(k).code_version for k in graph.get_all_asset_keys()}
+
+    def changed(before: dict[str, str | None]) -> set[str]:
+        after = versions()
+        return {key for key, version in after.items() if version != before[key]}
+
+    before = versions()
+    root.rewrite("sources/switch.yaml", "old telephone switch", "telephone switch")
+    assert changed(before) == set(), "a description changes no number"
+    root.rewrite("sources/switch.yaml", "dimensions: {region: region}", "dimensions: {region: id}")
+    stages = ("extracted", "keyed", "validated", "merged")
+    assert changed(before) == {f"switch/{stage}" for stage in stages}
+    before = versions()
+    root.rewrite("sources/bill.yaml", "severity: error", "severity: warn")
+    assert changed(before) == {"reports/billed_calls", "reports/billed_calls/by_period"}
 
 
 def test_the_data_in_the_box_gives_the_agreed_assets() -> None:

@@ -19,11 +19,11 @@ from dagster import AssetPartitionStatus
 from spanner_pipeline.assets import imports
 from spanner_pipeline.assets.backfill import run_backfill
 from spanner_pipeline.assets.build import build_definitions
+from spanner_pipeline.assets.by_period import CHECK
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.instance import PROCESS, SETTINGS, open_instance
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS
 from spanner_pipeline.assets.partitions import partitions_of
-from spanner_pipeline.assets.reconciliation import CHECK
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
@@ -51,9 +51,12 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     """One run of an asset, over a range of days where it has partitions."""
     names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    definitions = build_definitions(root)
     return dg.materialize(
-        [build_definitions(root).get_assets_def(key)],
+        [definitions.get_assets_def(key)],
+        resources=definitions.resources,
         instance=instance,
+        selection=None if days else [key],
         tags=dict(zip(names, (days[0], days[-1]), strict=True)) if days else {},
         raise_on_error=False,
     )
@@ -201,7 +204,7 @@ def test_the_check_says_whether_the_totals_agree(
     assert evaluation.passed is passed
     assert evaluation.severity is told
     shown = metadata(instance, REPORT)
-    assert shown["new total"].value == "84.024"
+    assert shown["new total"].value == "84.024 call"
     assert shown["verdict"].value == (
         "PASS" if passed else severity.upper().replace("ERROR", "FAIL")
     )
