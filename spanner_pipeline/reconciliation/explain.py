@@ -40,6 +40,9 @@ MOST_SEARCHED = 20_000
 MOST_IN_DEPTH = 300
 """Numbers of which ways of several steps are tried."""
 
+MOST_CLOSELY = 60
+"""Numbers of which, if that gave nothing, hours and rounded parts are tried: a second each."""
+
 _CaseOf = tuple[Case, list[Switch]]
 _ORDER = {cause: place for place, cause in enumerate(CAUSES)}
 
@@ -185,12 +188,12 @@ class _Detective:
         pending = self._differing.filter(
             pl.col("cell").is_in([cell for cell in cases if cell not in self._found])
         )
-        left = self._cases(pending, daily=True, hourly=True)
+        self._left += max(0, pending.height - MOST_CLOSELY)
+        left = self._cases(pending.head(MOST_CLOSELY), daily=True, hourly=True)
         rounded = self._rounded(left)
         for cell, (case, switches) in left.items():
             search = Search(case, switches, self._others.of(cell), self._seen)
-            way = search.closely(rounded[cell])
-            if way is not None and (cell not in ways or way.order < ways[cell].order):
+            if way := search.closely(rounded[cell], ways.get(cell)):
                 ways[cell] = way
         for cell, way in ways.items():
             if any(o.other in self._found for o in way.operations if o.other is not None):

@@ -150,13 +150,17 @@ class Search:
                     self._fit_pairs(chosen, spans, spans)
         return self._best()
 
-    def closely(self, events: Mapping[tuple[Decimal, str], Case]) -> Way | None:
+    def closely(
+        self, events: Mapping[tuple[Decimal, str], Case], known: Way | None = None
+    ) -> Way | None:
         """The simplest way with hours, or that rounds each day or event.
 
         Args:
             events: The number with each event rounded, by unit and how; like the case itself, their
                 atoms must tell hours apart.
+            known: The simplest way without that.
         """
+        self._found = [known] if known else []
         for chosen in combinations(self._switches, 2, self._budget) if self._case.old else ():
             if self._hopeless(cost(chosen) + plausibility.SEEN):
                 continue
@@ -367,14 +371,17 @@ class Search:
         """
         goal, total = self._case.goal(chosen), self._case.estimate(chosen)
         reach = [sum(ends) for ends in zip(firsts.range, seconds.range, strict=True)]
+        least_bits = firsts.least + seconds.least
+        different: list[Span] = []
         for adds in self._added():
             for low, high, width in aims(self._case, goal):
                 least, most = low - total - adds, high - total - adds
                 simplest = min((way.bits for way in self._found), default=self._budget)
                 bits = min(self._most(width), simplest) - cost(chosen)
-                if most < reach[0] or least > reach[1] or firsts.least + seconds.least > bits:
+                if most < reach[0] or least > reach[1] or least_bits > bits:
                     continue
-                for first in firsts.alike():
+                different = different or firsts.alike()
+                for first in different:
                     if first.bits + seconds.least > bits:
                         continue
                     for second in seconds.between(least - first.effect, most - first.effect):

@@ -91,7 +91,8 @@ class Spans:
     def between(self, low: int, high: int) -> list[Span]:
         """Those with an effect within bounds; those that no number tells apart as one."""
         begin = bisect_left(self._effects, low)
-        return _alike(self.all[begin : bisect_right(self._effects, high, begin)])
+        end = bisect_right(self._effects, high, begin)
+        return _alike(self.all[begin:end]) if begin < end else []
 
     def alike(self) -> list[Span]:
         """All; those that no number tells apart as one."""
