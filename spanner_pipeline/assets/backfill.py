@@ -106,6 +106,7 @@ def _import(
     merged = import_key(source.source, "merged")
     result = dg.materialize(
         [definitions.get_assets_def(merged)],
+        resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
         tags={**dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)), PROCESS: this_process()},
@@ -176,6 +177,7 @@ def _materialize(
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [definitions.get_assets_def(key)],
+        resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
         tags={PROCESS: this_process()},

@@ -7,6 +7,7 @@ import dagster as dg
 from spanner_pipeline.assets.imports import build_import_assets
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
+from spanner_pipeline.assets.resources import build_resources
 from spanner_pipeline.assets.usage import build_usage_asset
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 
@@ -47,4 +48,6 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
     usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
-    return dg.Definitions(assets=[*imports, *bills, *usage, *reports])
+    return dg.Definitions(
+        assets=[*imports, *bills, *usage, *reports], resources=build_resources(root)
+    )

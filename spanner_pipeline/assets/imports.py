@@ -15,6 +15,7 @@ from spanner_pipeline.assets.failures import failure_of, reason_of
 from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
+from spanner_pipeline.assets.resources import Lake
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.importing import PARTITION_DONE, STAGES, UsageImport, import_partition
@@ -79,7 +80,9 @@ def build_import_assets(
         backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
         pool=pool,
     )
-    def imported(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+    def imported(
+        context: dg.AssetExecutionContext, lake: Lake
+    ) -> Iterator[dg.AssetMaterialization]:
         failures: dict[str, str] = {}
         for partition in context.partition_keys:
             done: list[dg.AssetMaterialization] = []
@@ -100,7 +103,7 @@ def build_import_assets(
                 )
 
             try:
-                usages = import_partition(root, catalog, source, partition, on_stage)
+                usages = import_partition(lake.root, catalog, source, partition, on_stage)
                 done[-1] = done[-1].with_metadata(merged_metadata(usages))
             except Exception as error:  # whatever it is, the neighbours go on
                 failures[partition] = reason_of(error)

@@ -51,8 +51,10 @@ def run(
 ) -> dg.ExecuteInProcessResult:
     """One run of an asset, over a range of days where it has partitions."""
     names = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    definitions = build_definitions(root)
     return dg.materialize(
-        [build_definitions(root).get_assets_def(key)],
+        [definitions.get_assets_def(key)],
+        resources=definitions.resources,
         instance=instance,
         tags=dict(zip(names, (days[0], days[-1]), strict=True)) if days else {},
         raise_on_error=False,
