@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
-    {"root", "engine", "whole", "presence", "selection"},
+    {"root", "engine", "whole", "presence", "selection", "passing"},
     {"sources"},
     {"validation", "staging"},
     {"lake", "importing", "plan"},
