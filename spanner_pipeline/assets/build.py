@@ -4,6 +4,7 @@ import warnings
 
 import dagster as dg
 
+from spanner_pipeline.assets.automation import automation
 from spanner_pipeline.assets.imports import build_import_assets
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
@@ -49,5 +50,7 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
     return dg.Definitions(
-        assets=[*imports, *bills, *usage, *reports], resources=build_resources(root)
+        assets=[*imports, *bills, *usage, *reports],
+        resources=build_resources(root),
+        **automation(root, catalog, pools),
     )
