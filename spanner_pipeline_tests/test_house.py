@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"root", "engine", "whole", "presence", "selection", "passing"},
     {"sources"},
     {"validation", "staging"},
-    {"lake", "importing", "plan"},
+    {"lake", "importing", "plan", "arrivals"},
     {"usage", "reconciliation"},
     {"assets", "definitions"},
     {"cli"},
