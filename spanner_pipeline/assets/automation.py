@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from spanner_pipeline.assets.jobs import build_jobs
+from spanner_pipeline.assets.schedules import build_schedules
+from spanner_pipeline.assets.sensors import build_sensors
 from spanner_pipeline.root import Catalog, DataRoot
 
 
@@ -16,4 +18,8 @@ def automation(root: DataRoot, catalog: Catalog, pools: Mapping[str, str]) -> di
         pools: The pool of each source's imports.
     """
     jobs = build_jobs(catalog, pools)
-    return {"jobs": jobs.all}
+    return {
+        "jobs": jobs.all,
+        "schedules": build_schedules(root, catalog, jobs),
+        "sensors": build_sensors(root, catalog, jobs),
+    }

@@ -15,6 +15,7 @@ from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
+from spanner_pipeline.assets.ranges import range_tags
 from spanner_pipeline.assets.reconciliation import REPORT, VERDICT, report_key
 from spanner_pipeline.assets.usage import usage_key
 from spanner_pipeline.configuration.source import Source
@@ -23,7 +24,6 @@ from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 from spanner_pipeline.selection import select_partitions, select_sources
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _import(
         resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
-        tags={**dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)), PROCESS: this_process()},
+        tags={**range_tags(keys), PROCESS: this_process()},
         raise_on_error=False,
     )
     done = set()

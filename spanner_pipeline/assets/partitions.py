@@ -26,6 +26,11 @@ def partitions_of(source: Source) -> dg.PartitionsDefinition:
     )
 
 
+def existing_keys(source: Source, moment: datetime) -> list[str]:
+    """The partitions of a source that Dagster knows at a moment, oldest first."""
+    return list(partitions_of(source).get_partition_keys(current_time=moment))
+
+
 def _whole(source: Source, end: date) -> date:
     """The end of the period that `end` falls into: Dagster would leave out a part of one."""
     assert source.partitions.from_ is not None

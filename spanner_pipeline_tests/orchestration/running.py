@@ -10,9 +10,8 @@ import dagster as dg
 from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.partitions import partitions_of
+from spanner_pipeline.assets.ranges import range_tags
 from spanner_pipeline.root import DataRoot, load_catalog
-
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def import_days(
@@ -24,7 +23,7 @@ def import_days(
         [definitions.get_assets_def(import_key(source, "merged"))],
         resources=definitions.resources,
         instance=instance,
-        tags=dict(zip(RANGE, (days[0], days[-1]), strict=True)),
+        tags=range_tags(days),
         raise_on_error=False,
     )
 
@@ -38,3 +37,35 @@ def statuses(
     found = instance.get_status_by_partition(import_key(source, stage), keys, partitions)
     assert found is not None
     return dict(found)
+
+
+def forget(instance: dg.DagsterInstance) -> None:
+    """Make an instance as new. Its pools stay: `wipe` would lose them, and runs wait for ever."""
+    for run in instance.get_runs():
+        instance.delete_run(run.run_id)
+    instance.wipe_assets(instance.all_asset_keys())
+
+
+def carry_out(
+    root: DataRoot, instance: dg.DagsterInstance, job: str, request: dg.RunRequest
+) -> dg.ExecuteInProcessResult:
+    """Run what a schedule or sensor asked for."""
+    return (
+        build_definitions(root)
+        .resolve_job_def(job)
+        .execute_in_process(
+            instance=instance,
+            tags=dict(request.tags),
+            partition_key=request.partition_key,
+            raise_on_error=False,
+        )
+    )
+
+
+def asked_range(request: dg.RunRequest) -> tuple[str, str]:
+    """The first and last partition of a run request."""
+    if request.partition_key:
+        return request.partition_key, request.partition_key
+    found = request.partition_key_range
+    assert found is not None
+    return found.start, found.end

@@ -12,9 +12,10 @@ import pytest
 from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.instance import open_instance
+from spanner_pipeline.assets.ranges import range_tags
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.lake.ledger import Ledger
-from spanner_pipeline_tests.orchestration.running import RANGE, import_days
+from spanner_pipeline_tests.orchestration.running import import_days
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 from spanner_pipeline_tests.test_cli import assert_whole, events
 
@@ -62,8 +63,7 @@ def test_a_source_is_backfilled_over_a_range_in_one_run(
     root: SmallRoot, instance: dg.DagsterInstance
 ) -> None:
     job = build_definitions(root).resolve_job_def("backfill_edge")
-    tags = dict(zip(RANGE, (DAYS[0], DAYS[3]), strict=True))
-    result = job.execute_in_process(instance=instance, tags=tags)
+    result = job.execute_in_process(instance=instance, tags=range_tags(DAYS))
     assert result.success
     assert len(result.get_asset_materialization_events()) == len(STAGES) * len(DAYS)
     assert events(root, "hits") == (16, 16)
