@@ -52,5 +52,7 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     return dg.Definitions(
         assets=[*imports, *bills, *usage, *reports],
         resources=build_resources(root),
+        # A process for each step costs seconds, and outlives a run whose own process is killed.
+        executor=dg.in_process_executor,
         **automation(root, catalog, pools),
     )

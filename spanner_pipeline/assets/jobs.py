@@ -62,7 +62,6 @@ def _backfill(source: Source) -> Job:
         selection=[import_key(source.source, stage) for stage in STAGES],
         description=f"Imports partitions of {source.source}, through all stages. Known files are "
         "not read again, and every event counts once, however often it runs.",
-        executor_def=dg.in_process_executor,  # one step: another process would only cost seconds
         owners=owners_of(source),
     )
 
@@ -73,5 +72,4 @@ def _reconcile(catalog: Catalog) -> Job:
         "reconcile",
         selection=[*map(usage_key, catalog.meters.values()), *reports],
         description="Brings daily usage up to date, and compares every old bill with the lake.",
-        executor_def=dg.in_process_executor,
     )

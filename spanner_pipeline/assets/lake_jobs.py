@@ -87,7 +87,6 @@ def build_maintain_job(catalog: Catalog, pools: Mapping[str, str]) -> dg.JobDefi
         description="Puts small files of the lake together, then deletes what no version and no "
         "revert needs. No event changes. Nothing is deleted while somebody changes the lake.",
         config=asked,
-        executor_def=dg.in_process_executor,
     )
 
 
@@ -162,7 +161,6 @@ def build_revert_job(catalog: Catalog, pools: Mapping[str, str]) -> dg.JobDefini
         description="Takes one import out of the lake again, exactly: the rows it added go, those "
         "it corrected come back. By default it only shows what it would do (dry_run). Refused "
         "where later imports build on it, unless forced.",
-        executor_def=dg.in_process_executor,
     )
 
 
