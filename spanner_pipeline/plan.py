@@ -1,6 +1,6 @@
-"""A dry run: what an import would do, before it does it.
+"""A dry run: what an import or a revert would do, before it does it.
 
-The import is rehearsed, all of it, on a lake that is a copy: the log and the ledger are copied, the
+It is rehearsed, all of it, on a lake that is a copy: the log and the ledger are copied, the
 data files linked. What the copy holds then is compared with the lake. Nothing in the data root is
 written.
 """
@@ -23,8 +23,9 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.importing import PARTITION_DONE, UsageImport, import_partition
+from spanner_pipeline.lake.ledger import RevertRecord
 from spanner_pipeline.lake.quarantine import quarantine_file
-from spanner_pipeline.lake.replaced import REPLACED
+from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile
 from spanner_pipeline.meters import Meter
@@ -134,6 +135,22 @@ def plan(
     return made
 
 
+def plan_revert(
+    root: DataRoot, catalog: Catalog, batch: str, *, force: bool = False
+) -> list[RevertRecord]:
+    """Rehearse a revert; nothing is written in the data root.
+
+    Returns:
+        What it would do, for each meter.
+
+    Raises:
+        UnknownBatchError: When there is no such import, or it was reverted before.
+        RevertRefusedError: When later imports build on it, and it is not forced.
+    """
+    with rehearsal(root) as stage:
+        return revert(stage, catalog, batch, force=force)
+
+
 @contextmanager
 def rehearsal(root: DataRoot) -> Iterator[DataRoot]:
     """The same root with a lake that may be changed; it shares the data files, and is deleted."""
@@ -143,7 +160,7 @@ def rehearsal(root: DataRoot) -> Iterator[DataRoot]:
             for path in sorted(table.rglob("*")):
                 inside = path.relative_to(table)
                 copied = stage.lake / "events" / table.name / inside
-                if inside.parts[0] == REPLACED or path.is_dir():
+                if path.is_dir():
                     continue
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 if inside.parts[0] == "_delta_log":

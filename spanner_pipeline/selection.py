@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from spanner_pipeline.configuration.source import Source
@@ -44,3 +44,23 @@ def select_partitions(source: Source, first: str | None, last: str | None) -> li
     if first and last and end <= begin:
         raise UnknownNameError(f"no partition is from `{first}` to `{last}`: exchange the two.")
     return keys[begin:end]
+
+
+def contiguous(keys: Sequence[str], chosen: Collection[str], at_most: int) -> list[list[str]]:
+    """The chosen keys in ranges without holes, in the order of all keys.
+
+    Args:
+        keys: All partition keys, oldest first.
+        chosen: Some of them.
+        at_most: The longest range.
+    """
+    ranges: list[list[str]] = []
+    last = None
+    for place, key in enumerate(keys):
+        if key not in chosen:
+            continue
+        if last != place - 1 or len(ranges[-1]) == at_most:
+            ranges.append([])
+        ranges[-1].append(key)
+        last = place
+    return ranges

@@ -15,6 +15,7 @@ from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
 from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
+from spanner_pipeline.assets.ranges import range_tags
 from spanner_pipeline.assets.reconciliation import periods_key, report_key
 from spanner_pipeline.assets.report_metadata import REPORT, VERDICT
 from spanner_pipeline.assets.usage import usage_key
@@ -24,7 +25,6 @@ from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 from spanner_pipeline.selection import select_partitions, select_sources
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-_RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _import(
         resources=definitions.resources,
         instance=instance,
         run_config=_QUIET,
-        tags={**dict(zip(_RANGE, (keys[0], keys[-1]), strict=True)), PROCESS: this_process()},
+        tags={**range_tags(keys), PROCESS: this_process()},
         raise_on_error=False,
     )
     done = set()
@@ -165,7 +165,7 @@ def _refresh(
         asset = definitions.get_assets_def(key)
         keys = asset.specs_by_key[periods].partitions_def if periods in asset.keys else None
         names = [] if keys is None else keys.get_partition_keys()
-        ends = dict(zip(_RANGE, (names[0], names[-1]), strict=True)) if names else {}
+        ends = range_tags(names) if names else {}
         result = _materialize(definitions, instance, key, [key, periods] if names else [key], ends)
         if not result.success:
             outcome.broken[key.to_user_string()] = _reasons(result).get("", "")

@@ -4,6 +4,7 @@ import warnings
 
 import dagster as dg
 
+from spanner_pipeline.assets.automation import automation
 from spanner_pipeline.assets.imports import build_import_assets
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
@@ -51,5 +52,9 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     usage = [build_usage_asset(catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(catalog, source, t) for source, t in catalog.comparisons]
     return dg.Definitions(
-        assets=[*imports, *bills, *usage, *reports], resources=build_resources(root)
+        assets=[*imports, *bills, *usage, *reports],
+        resources=build_resources(root),
+        # A process for each step costs seconds, and outlives a run whose own process is killed.
+        executor=dg.in_process_executor,
+        **automation(root, catalog, pools),
     )

@@ -18,6 +18,7 @@ from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.assets.resources import Lake
+from spanner_pipeline.assets.retries import ask_for_retry, observed_failure, settled_before
 from spanner_pipeline.assets.versions import import_version
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
@@ -101,6 +102,8 @@ def build_import_assets(
         for index, stage in enumerate(STAGES)
     ]
 
+    merged = import_key(source.source, "merged")
+
     @dg.multi_asset(
         name=f"import_{source.source}",
         specs=specs,
@@ -111,8 +114,8 @@ def build_import_assets(
     def imported(
         context: dg.AssetExecutionContext, lake: Lake
     ) -> Iterator[dg.AssetMaterialization]:
-        failures: dict[str, str] = {}
-        for partition in context.partition_keys:
+        settled = settled_before(context, merged)
+        for partition in filter(settled.is_open, context.partition_keys):
             done: list[dg.AssetMaterialization] = []
 
             def on_stage(
@@ -134,12 +137,14 @@ def build_import_assets(
                 usages = import_partition(lake.root, catalog, source, partition, on_stage)
                 done[-1] = done[-1].with_metadata(merged_metadata(usages))
             except Exception as error:  # whatever it is, the neighbours go on
-                failures[partition] = reason_of(error)
+                settled.add(partition, error)
                 trace = "" if isinstance(error, PipelineError) else f"\n{traceback.format_exc()}"
-                context.log.error(f"{source.source} {partition}: {failures[partition]}{trace}")
+                context.log.error(f"{source.source} {partition}: {reason_of(error)}{trace}")
+                context.log_event(observed_failure(merged, partition, error))
             yield from done
             log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
-        if failures:
-            raise failure_of(source.source, failures)
+        ask_for_retry(context, settled)
+        if settled.failures:
+            raise failure_of(source.source, settled.failures)
 
     return imported

@@ -70,6 +70,11 @@ def _calendar(
     )
 
 
+def existing_keys(source: Source, moment: datetime) -> list[str]:
+    """The partitions of a source that Dagster knows at a moment, oldest first."""
+    return list(partitions_of(source).get_partition_keys(current_time=moment))
+
+
 def _whole(grain: Grain, period: date, end: date) -> date:
     """The end of the period that `end` falls into: Dagster would leave out a part of one."""
     while period < end:

@@ -200,6 +200,18 @@ class Ledger:
         held = table.identity == record.table and (table.version or 0) >= record.version_after
         return record if held and not self._gone(record) else None
 
+    def delivered(self, source: Source, partition: str) -> set[str]:
+        """Digests of the deliveries of a partition that every usage of its source imported.
+
+        Also of those that were reverted since, and under any configuration. Reads no record.
+        """
+        folder = self._imports / source.source / partition
+        by_usage: dict[str, set[str]] = {file_name(usage.name): set() for usage in source.usage}
+        for path in folder.glob("*.json"):
+            usage, digest, *_ = path.name.split(".")
+            by_usage.get(usage, set()).add(digest)
+        return set.intersection(*by_usage.values()) if by_usage else set()
+
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
@@ -37,6 +39,70 @@ class SourceFile:
     digest: str
     size: int
     revision: int | None = None
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """One legacy file as its folder shows it, unread.
+
+    Attributes:
+        name: As `SourceFile.name`.
+        size: Its bytes.
+        changed: When its content or its place last changed, in nanoseconds since 1970.
+    """
+
+    name: str
+    size: int
+    changed: int
+
+
+def list_files(
+    root: DataRoot, source: Source, partitions: Collection[str]
+) -> dict[str, list[ListedFile]]:
+    """List the files of partitions, in name order; a partition without files is left out.
+
+    However many partitions there are, each folder is listed once. So a name in which a wildcard
+    could stand for the dates of several partitions is listed for one of them only.
+    """
+    any_date = _PLACEHOLDER.sub(lambda found: "[0-9]" * _DIGITS[found[1]], source.files)
+    reading = _reading(source.files)
+    found: dict[str, list[ListedFile]] = {}
+    for name in sorted(glob(any_date, root_dir=root.path, recursive=True)):  # noqa: PTH207
+        dates = reading.fullmatch(name)
+        groups = dates.groupdict() if dates else {}
+        key = "-".join(groups[part] for part in _DIGITS if part in groups) or WHOLE
+        if dates is None or key not in partitions:
+            continue
+        path = root.path / name
+        try:
+            seen = path.stat()
+        except FileNotFoundError:  # taken away meanwhile
+            continue
+        if stat.S_ISREG(seen.st_mode):
+            changed = max(seen.st_mtime_ns, seen.st_ctime_ns)
+            found.setdefault(key, []).append(ListedFile(root.relative(path), seen.st_size, changed))
+    return found
+
+
+_DIGITS = {"year": 4, "month": 2, "day": 2}
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_WILDCARD = re.compile(r"(\{\w+\}|\*\*/|\*+|\?|\[!?\]?[^\]]*\])")
+
+
+def _reading(pattern: str) -> re.Pattern[str]:
+    """What reads the dates in a name that a file pattern matches."""
+    wildcards = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    text, named = "", set()
+    for piece in _WILDCARD.split(pattern):
+        if date := _PLACEHOLDER.fullmatch(piece):
+            name = date[1]
+            text += f"(?P={name})" if name in named else f"(?P<{name}>[0-9]{{{_DIGITS[name]}}})"
+            named.add(name)
+        elif piece.startswith("[") and piece.endswith("]"):
+            text += "[^/]"  # glob has matched it already
+        else:
+            text += wildcards.get(piece, re.escape(piece))
+    return re.compile(text, re.DOTALL)
 
 
 def file_pattern(source: Source, partition: str) -> str:

@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> SmallRoot:
 
 
 def described(definitions: dg.Definitions) -> dict[str, Any]:
-    """Assets by key with group, kinds and dependencies; checks; pools of the imports."""
+    """Assets by key with group, kinds and dependencies; checks; pools; what starts them."""
     graph = definitions.resolve_asset_graph()
     assets = {
         key.to_user_string(): {
@@ -54,7 +54,12 @@ def described(definitions: dg.Definitions) -> dict[str, Any]:
         for node in definitions.assets or []
         if isinstance(node, dg.AssetsDefinition) and node.is_executable and node.op.pool
     }
-    return {"assets": assets, "checks": checks, "pools": pools}
+    started = {
+        "jobs": sorted(job.name for job in definitions.jobs or []),
+        "schedules": {s.name: s.job_name for s in definitions.schedules or []},
+        "sensors": {s.name: s.job_name for s in definitions.sensors or []},
+    }
+    return {"assets": assets, "checks": checks, "pools": pools, **started}
 
 
 def columns_of(metadata: Any) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from dagster import AssetPartitionStatus
 
-from spanner_pipeline.assets import imports
+from spanner_pipeline.assets import imports, retries
 from spanner_pipeline.assets.backfill import run_backfill
 from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.by_period import CHECK
@@ -128,6 +128,7 @@ def test_an_unforeseen_error_is_told_with_its_partition_and_stays_alone(
         return real(*arguments)
 
     monkeypatch.setattr(imports, "import_partition", full)
+    monkeypatch.setattr(retries, "BACK_OFF_SECONDS", 0)
     result = run(root, instance, import_key("switch", "merged"), DAYS)
     assert colours(root, instance, "merged") == [GREEN, GREEN, RED, GREEN]
     told = failure(result)

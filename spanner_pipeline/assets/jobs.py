@@ -1,0 +1,75 @@
+"""The jobs of a data root: what a person, a schedule or a sensor can start by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (  # not exported
+    UnresolvedAssetJobDefinition,
+)
+
+from spanner_pipeline.assets.imports import import_key
+from spanner_pipeline.assets.lake_jobs import build_maintain_job, build_revert_job
+from spanner_pipeline.assets.naming import owners_of
+from spanner_pipeline.assets.reconciliation import report_key
+from spanner_pipeline.assets.usage import usage_key
+from spanner_pipeline.configuration.source import Source
+from spanner_pipeline.importing import STAGES
+from spanner_pipeline.root import Catalog
+
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of a data root.
+
+    Attributes:
+        backfills: The import of each source that has usage.
+        reconcile: Usage and all comparisons; None where there are no meters.
+        care: Care of the lake.
+    """
+
+    backfills: dict[str, Job]
+    reconcile: Job | None
+    care: list[Job]
+
+    @property
+    def all(self) -> list[Job]:
+        """Every job."""
+        return [*self.backfills.values(), *([self.reconcile] if self.reconcile else []), *self.care]
+
+
+def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
+    """The jobs of a data root.
+
+    Args:
+        catalog: Its meters and sources.
+        pools: The pool of each source's imports.
+    """
+    importable = [source for source in catalog.sources.values() if source.usage]
+    lake = [build_maintain_job(catalog, pools), build_revert_job(catalog, pools)]
+    return Jobs(
+        backfills={source.source: _backfill(source) for source in importable},
+        reconcile=_reconcile(catalog) if catalog.meters else None,
+        care=list(lake) if catalog.meters else [],
+    )
+
+
+def _backfill(source: Source) -> Job:
+    return dg.define_asset_job(
+        f"backfill_{source.source}",
+        selection=[import_key(source.source, stage) for stage in STAGES],
+        description=f"Imports partitions of {source.source}, through all stages. Known files are "
+        "not read again, and every event counts once, however often it runs.",
+        owners=owners_of(source),
+    )
+
+
+def _reconcile(catalog: Catalog) -> Job:
+    reports = [report_key(total) for _, total in catalog.comparisons]
+    return dg.define_asset_job(
+        "reconcile",
+        selection=[*map(usage_key, catalog.meters.values()), *reports],
+        description="Brings daily usage up to date, and compares every old bill with the lake.",
+    )
