@@ -4,11 +4,12 @@ import warnings
 
 import dagster as dg
 
+from spanner_pipeline.assets.broken import build_broken_asset, build_broken_sensor
 from spanner_pipeline.assets.imports import build_import_assets
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
 from spanner_pipeline.assets.usage import build_usage_asset
-from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.root import Catalog, DataRoot, load_sound
 
 # Backfill policies are beta in Dagster 1.13; the pattern rests on them (assets/imports.py).
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -28,16 +29,13 @@ def merge_pools(catalog: Catalog) -> dict[str, str]:
 
 
 def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
-    """All assets and checks of a data root.
+    """All assets and checks of a data root; what has broken YAML is one red asset each.
 
     Args:
         root: The data root.
         pooled: Whether imports into one meter wait for each other.
-
-    Raises:
-        ConfigurationError: With all mistakes of its YAML.
     """
-    catalog = load_catalog(root)
+    catalog, everything_broken = load_sound(root)
     pools = merge_pools(catalog) if pooled else {}
     imports = [
         build_import_assets(root, catalog, source, pools.get(source.source))
@@ -47,4 +45,6 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
     usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
-    return dg.Definitions(assets=[*imports, *bills, *usage, *reports])
+    broken = [build_broken_asset(broken) for broken in everything_broken]
+    sensors = [build_broken_sensor(everything_broken)] if broken else []
+    return dg.Definitions(assets=[*imports, *bills, *usage, *reports, *broken], sensors=sensors)
