@@ -5,14 +5,17 @@ import warnings
 import dagster as dg
 
 from spanner_pipeline.assets.broken import build_broken_asset, build_broken_sensor
-from spanner_pipeline.assets.imports import build_import_assets
+from spanner_pipeline.assets.expectations import build_overdue_check
+from spanner_pipeline.assets.imports import build_import_assets, import_key
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
 from spanner_pipeline.assets.usage import build_usage_asset
 from spanner_pipeline.root import Catalog, DataRoot, load_sound
 
-# Backfill policies are beta in Dagster 1.13; the pattern rests on them (assets/imports.py).
+# Backfill policies are beta in Dagster 1.13, and partitioned checks a preview; imports rest on both
+# (assets/imports.py, assets/expectations.py).
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
+warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
 
 def merge_pools(catalog: Catalog) -> dict[str, str]:
@@ -42,9 +45,16 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
         for source in catalog.sources.values()
         if source.usage
     ]
+    overdue = [
+        build_overdue_check(root, source, import_key(source.source, "merged"))
+        for source in catalog.sources.values()
+        if source.usage
+    ]
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
     usage = [build_usage_asset(root, catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(root, catalog, source, t) for source, t in catalog.comparisons]
     broken = [build_broken_asset(broken) for broken in everything_broken]
     sensors = [build_broken_sensor(everything_broken)] if broken else []
-    return dg.Definitions(assets=[*imports, *bills, *usage, *reports, *broken], sensors=sensors)
+    return dg.Definitions(
+        assets=[*imports, *bills, *usage, *reports, *broken], asset_checks=overdue, sensors=sensors
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from spanner_pipeline.assets.expectations import check_specs, evaluations, freshness_of
 from spanner_pipeline.assets.failures import failure_of, reason_of
 from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
@@ -57,6 +58,7 @@ def build_import_assets(
         pool: Imports in one pool run one at a time; sources that share a meter share it.
     """
     partitions = partitions_of(source)
+    merged = import_key(source.source, STAGES[-1])
     specs = [
         dg.AssetSpec(
             import_key(source.source, stage),
@@ -68,6 +70,7 @@ def build_import_assets(
             skippable=True,
             partitions_def=partitions,
             metadata={"files": source.files, "meters": ", ".join(u.name for u in source.usage)},
+            freshness_policy=freshness_of(source) if stage == STAGES[-1] else None,
         )
         for index, stage in enumerate(STAGES)
     ]
@@ -75,11 +78,14 @@ def build_import_assets(
     @dg.multi_asset(
         name=f"import_{source.source}",
         specs=specs,
+        check_specs=check_specs(source, merged),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
         pool=pool,
     )
-    def imported(context: dg.AssetExecutionContext) -> Iterator[dg.AssetMaterialization]:
+    def imported(
+        context: dg.AssetExecutionContext,
+    ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
         failures: dict[str, str] = {}
         for partition in context.partition_keys:
             done: list[dg.AssetMaterialization] = []
@@ -108,6 +114,7 @@ def build_import_assets(
                 context.log.error(f"{source.source} {partition}: {failures[partition]}{trace}")
             yield from done
             log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
+        yield from evaluations(root, source, merged, context.partition_keys, failures, context)
         if failures:
             raise failure_of(source.source, failures)
 
