@@ -78,13 +78,13 @@ def _mistakes(broken: Broken) -> str:
 
 
 def _description(broken: Broken) -> str:
-    """Markdown: what it is and what to do, then every mistake."""
+    """What it is and what to do, plainly, for lists show the first line; then every mistake."""
     noun = "mistake" if len(broken.problems) == 1 else "mistakes"
     where = " and ".join(broken.files) or "the data root"
     lines = [
-        f"**BROKEN: {len(broken.problems)} {noun} in {where}.** Nothing of this {broken.kind} is "
-        "read until they are mended and the code location is reloaded (Deployment, Reload).",
+        f"BROKEN: {len(broken.problems)} {noun} in {where}. Nothing of this {broken.kind} is read "
+        "until that is mended and the definitions are reloaded (Reload definitions).",
         "",
-        *(f"- `{problem}`" for problem in broken.problems),
+        *(f"- {problem}" for problem in broken.problems),
     ]
     return "\n".join(lines)

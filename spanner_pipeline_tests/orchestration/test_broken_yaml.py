@@ -101,7 +101,7 @@ def test_a_broken_source_is_one_asset_and_the_others_load(
     assert node.group_name == "switch"
     assert "broken" in node.kinds
     first, *_ = (node.description or "").splitlines()
-    assert first.startswith("**BROKEN: ")
+    assert first.startswith("BROKEN: ")
     for text in told:
         assert text in (node.description or "")
     with pytest.raises(ConfigurationError) as error:
