@@ -113,7 +113,7 @@ def _partitions(days: int, plain: list[float], ran: list[Ran], apart: Ran) -> st
     for what, alone, with_dagster in zip(("first", "again"), plain, ran, strict=True):
         body.append([f"without Dagster, {what}", "", f"{alone:.1f}", f"{alone / days:.3f}", "", ""])
         for how, took in (
-            ("its runs alone", with_dagster.executing),
+            ("while its runs execute", with_dagster.executing),
             ("from launch to the last run's end", with_dagster.launched),
             ("until the daemon says so", with_dagster.completed),
         ):

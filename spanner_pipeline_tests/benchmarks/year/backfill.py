@@ -35,7 +35,8 @@ class Ran:
         runs: How many runs.
         launched: Wall seconds from the launch to the last run's end.
         completed: Wall seconds until the daemon called it complete: it looks every 30 seconds.
-        executing: Wall seconds of the runs, from the start of each one's process to its end.
+        executing: Wall seconds in which runs were executing. Two at once count once: the second
+            waits for the pool of the meter.
     """
 
     runs: int
@@ -109,8 +110,17 @@ def run_backfill(root: DataRoot, instance: dg.DagsterInstance, partitions: Seque
         runs=len(records),
         launched=max(end for _, end in times) - began,
         completed=completed,
-        executing=sum(end - start for start, end in times),
+        executing=_covered(times),
     )
+
+
+def _covered(times: list[tuple[float, float]]) -> float:
+    """The length of what intervals cover."""
+    length, until = 0.0, 0.0
+    for start, end in sorted(times):
+        length += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return length
 
 
 def green(root: DataRoot, instance: dg.DagsterInstance) -> int:
