@@ -7,6 +7,8 @@ PORT ?= 3000
 N ?= 10000000
 EACH ?= 10
 MIXES ?= 100
+DAYS ?= 365
+EVENTS ?= 2000
 
 ENV := .venv
 BIN := $(ENV)/bin
@@ -14,7 +16,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile planted lint format lock test-tools sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile bench-dagster planted lint format lock test-tools sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +56,9 @@ bench: $(READY) ## measure the merge beside bare engines and peers (N=10000000 e
 
 bench-reconcile: $(READY) ## measure a reconciliation beside a bare scan (N=10000000 events)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.reconciling $(N)
+
+bench-dagster: $(READY) ## measure what Dagster adds to a year of daily files (DAYS=365 EVENTS=2000 a day)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.year --days $(DAYS) --events $(EVENTS)
 
 planted: $(READY) ## plant breaks into real usage, and count the right answers (EACH=10 MIXES=100)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.planted $(EACH) $(MIXES)

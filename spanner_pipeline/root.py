@@ -6,15 +6,14 @@ Belongs here: where things are, and the catalog of what is declared. Nothing her
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic
 
 from spanner_pipeline.configuration.billing import BillingTotal
-from spanner_pipeline.configuration.document import Document, KeyPath, Model, read_document
-from spanner_pipeline.configuration.source import Source, Usage
-from spanner_pipeline.errors import ConfigurationError, Problem
+from spanner_pipeline.configuration.folder import Broken, Folder, read_folder, refuse_repeated
+from spanner_pipeline.configuration.references import check_needed, check_totals, check_usage
+from spanner_pipeline.configuration.source import Source
+from spanner_pipeline.errors import ConfigurationError
 from spanner_pipeline.meters import Meter
 
 ENVIRONMENT_VARIABLE = "SPANNER_DATA"
@@ -91,122 +90,33 @@ def load_catalog(root: DataRoot) -> Catalog:
     Raises:
         ConfigurationError: With all mistakes of all files.
     """
-    meters = _read_folder(root, "meters", Meter)
-    sources = _read_folder(root, "sources", Source)
-    _refuse_repeated(meters, "name")
-    _refuse_repeated(sources, "source")
-    for document, source in sources.declared:
-        sources.problems += _check_usage(source, document, meters)
-        sources.problems += _check_totals(source, document, meters, sources)
+    meters, sources = _read_root(root)
     if problems := meters.problems + sources.problems:
         raise ConfigurationError(problems)
-    return Catalog(
-        {meter.name: meter for _, meter in meters.declared},
-        {source.source: source for _, source in sources.declared},
-    )
+    return Catalog(meters.sound, sources.sound)
 
 
-@dataclass
-class _Folder(Generic[Model]):
-    """What the YAML files of one folder declare, and what is wrong with them."""
+def load_sound(root: DataRoot) -> tuple[Catalog, list[Broken]]:
+    """Read what can be used of a root, and say what cannot: for those who go on with the rest.
 
-    declared: list[tuple[Document, Model]] = field(default_factory=list)
-    unreadable: set[str] = field(default_factory=set)
-    problems: list[Problem] = field(default_factory=list)
-
-
-def _read_folder(root: DataRoot, name: str, model: type[Model]) -> _Folder[Model]:
-    folder: _Folder[Model] = _Folder()
-    if not (root.path / name).is_dir():
-        message = f"the data root has no folder {name}/. Create it, or name another root."
-        folder.problems.append(Problem(str(root.path), 0, "", message))
-    for path in sorted((root.path / name).glob("*.y*ml")):
-        names = {path.stem}
-        try:
-            document = read_document(path, root.relative(path))
-            if isinstance(document.data, dict):
-                names.add(str(document.data.get("name")))
-            folder.declared.append((document, document.read_as(model)))
-        except ConfigurationError as error:
-            folder.problems += error.problems
-            folder.unreadable |= names
-    return folder
+    Of files that declare one name, none is used: which one is meant, nobody knows. A source that
+    needs a broken meter, for usage or for a comparison, is broken as well.
+    """
+    meters, sources = _read_root(root)
+    for document, source in sources.declared:
+        sources.problems += check_needed(source, document, meters)
+    missing = [p for p in meters.problems + sources.problems if p.file == str(root.path)]
+    broken = [Broken("root", root.path.name, (), tuple(missing))] if missing else []
+    broken += meters.broken + sources.broken
+    return Catalog(meters.sound, sources.sound), broken
 
 
-def _refuse_repeated(folder: _Folder[Meter] | _Folder[Source], key: str) -> None:
-    first: dict[str, str] = {}
-    for document, declared in folder.declared:
-        name = getattr(declared, key)
-        file = first.setdefault(name, document.file)
-        if file != document.file:
-            message = f"`{name}` is declared in {file} too. Choose another name."
-            folder.problems.append(document.problem((key,), message))
-
-
-def _check_meter(
-    name: str, path: KeyPath, document: Document, meters: _Folder[Meter]
-) -> list[Problem]:
-    known = sorted(meter.name for _, meter in meters.declared)
-    if name in known or name in meters.unreadable:
-        return []
-    message = f"`{name}` is not in meters/ (known: {', '.join(known) or 'none'}). Declare it there."
-    return [document.problem(path, message)]
-
-
-def _check_usage(source: Source, document: Document, meters: _Folder[Meter]) -> list[Problem]:
-    problems = []
-    by_name = {meter.name: meter for _, meter in meters.declared}
-    for index, usage in enumerate(source.usage):
-        path = ("usage", index)
-        problems += _check_meter(usage.meter, (*path, "meter"), document, meters)
-        if usage.meter in by_name:
-            problems += _check_dimensions(usage, by_name[usage.meter], path, document)
-    return problems
-
-
-def _check_dimensions(
-    usage: Usage, meter: Meter, path: KeyPath, document: Document
-) -> list[Problem]:
-    path = (*path, "dimensions")
-    required = [dimension.name for dimension in meter.dimensions if dimension.must_be_present]
-    return _check_known(usage.dimensions, meter, path, document) + [
-        document.problem(
-            path, f"meter {meter.name} requires `{name}`. Map it, such as `{name}: <column>`."
-        )
-        for name in required
-        if name not in usage.dimensions
-    ]
-
-
-def _check_known(
-    named: Iterable[str], meter: Meter, path: KeyPath, document: Document
-) -> list[Problem]:
-    """Dimensions that a meter does not have."""
-    names = [dimension.name for dimension in meter.dimensions]
-    has = f"it has {', '.join(names)}" if names else "it has none"
-    return [
-        document.problem(
-            (*path, name),
-            f"meter {meter.name} has no such dimension ({has}). Remove it, or add it to the meter.",
-        )
-        for name in named
-        if name not in names
-    ]
-
-
-def _check_totals(
-    source: Source, document: Document, meters: _Folder[Meter], sources: _Folder[Source]
-) -> list[Problem]:
-    problems = []
-    by_name = {meter.name: meter for _, meter in meters.declared}
-    names = [total.name for _, other in sources.declared for total in other.billing_totals]
-    for index, total in enumerate(source.billing_totals):
-        path = ("billing_totals", index)
-        problems += _check_meter(total.meter, (*path, "meter"), document, meters)
-        for key, asked in (("dimensions", total.dimensions), ("only", total.only)):
-            if total.meter in by_name:
-                problems += _check_known(asked, by_name[total.meter], (*path, key), document)
-        if names.count(total.name) > 1:
-            message = f"another comparison is called `{total.name}`. Choose another name."
-            problems.append(document.problem((*path, "name"), message))
-    return problems
+def _read_root(root: DataRoot) -> tuple[Folder[Meter], Folder[Source]]:
+    meters = read_folder(root.path, "meter", Meter)
+    sources = read_folder(root.path, "source", Source)
+    refuse_repeated(meters)
+    refuse_repeated(sources)
+    for document, source in sources.declared:
+        sources.problems += check_usage(source, document, meters)
+        sources.problems += check_totals(source, document, meters, sources)
+    return meters, sources

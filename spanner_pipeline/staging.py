@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import polars as pl
@@ -31,7 +31,9 @@ from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.mapping import identity_columns, map_usage
 from spanner_pipeline.sources.rows import read_rows
-from spanner_pipeline.validation import Validator
+
+if TYPE_CHECKING:
+    from spanner_pipeline.validation import Validator
 
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
@@ -135,6 +137,9 @@ def stage(
     Raises:
         SourceFileError: When a file cannot be read as declared.
     """
+    # pandera loads slowly, and most who load this module stage nothing: Dagster's definitions.
+    from spanner_pipeline.validation import Validator
+
     staged = Staged(source, usage, meter, batch, folder)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)

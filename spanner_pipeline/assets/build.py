@@ -5,15 +5,17 @@ import warnings
 import dagster as dg
 
 from spanner_pipeline.assets.automation import automation
-from spanner_pipeline.assets.imports import build_import_assets
+from spanner_pipeline.assets.broken import build_broken_asset, build_broken_sensor
+from spanner_pipeline.assets.expectations import build_overdue_check
+from spanner_pipeline.assets.imports import build_import_assets, import_key
 from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
 from spanner_pipeline.assets.resources import build_resources
 from spanner_pipeline.assets.usage import build_usage_asset
-from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.root import Catalog, DataRoot, load_sound
 
 # Backfill policies are beta in Dagster 1.13, checks of partitions a preview; the patterns of
-# assets/imports.py and assets/by_period.py rest on them.
+# assets/imports.py, assets/expectations.py and assets/by_period.py rest on them.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 warnings.filterwarnings("ignore", category=dg.PreviewWarning)
 
@@ -32,29 +34,36 @@ def merge_pools(catalog: Catalog) -> dict[str, str]:
 
 
 def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
-    """All assets and checks of a data root.
+    """All assets and checks of a data root; what has broken YAML is one red asset each.
 
     Args:
         root: The data root.
         pooled: Whether imports into one meter wait for each other.
-
-    Raises:
-        ConfigurationError: With all mistakes of its YAML.
     """
-    catalog = load_catalog(root)
+    catalog, everything_broken = load_sound(root)
     pools = merge_pools(catalog) if pooled else {}
     imports = [
         build_import_assets(root, catalog, source, pools.get(source.source))
         for source in catalog.sources.values()
         if source.usage
     ]
+    overdue = [
+        build_overdue_check(root, source, import_key(source.source, "merged"))
+        for source in catalog.sources.values()
+        if source.usage
+    ]
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
     usage = [build_usage_asset(catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(catalog, source, t) for source, t in catalog.comparisons]
+    broken = [build_broken_asset(broken) for broken in everything_broken]
+    started = automation(root, catalog, pools)
+    if broken:
+        started["sensors"] = [*started["sensors"], build_broken_sensor(everything_broken)]
     return dg.Definitions(
-        assets=[*imports, *bills, *usage, *reports],
+        assets=[*imports, *bills, *usage, *reports, *broken],
+        asset_checks=overdue,
         resources=build_resources(root),
         # A process for each step costs seconds, and outlives a run whose own process is killed.
         executor=dg.in_process_executor,
-        **automation(root, catalog, pools),
+        **started,
     )

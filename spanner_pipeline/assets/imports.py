@@ -13,6 +13,7 @@ from typing import Any
 import dagster as dg
 
 from spanner_pipeline.assets.columns import SCHEMA, events_schema
+from spanner_pipeline.assets.expectations import check_specs, evaluations, freshness_of
 from spanner_pipeline.assets.failures import failure_of, reason_of
 from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
@@ -81,6 +82,7 @@ def build_import_assets(
         pool: Imports in one pool run one at a time; sources that share a meter share it.
     """
     partitions, how = partitions_of(source), import_version(catalog, source)
+    merged = import_key(source.source, STAGES[-1])
     specs = [
         dg.AssetSpec(
             import_key(source.source, stage),
@@ -98,22 +100,22 @@ def build_import_assets(
                 "meters": ", ".join(u.name for u in source.usage),
                 **_stage_columns(root, catalog, source, stage),
             },
+            freshness_policy=freshness_of(source) if stage == STAGES[-1] else None,
         )
         for index, stage in enumerate(STAGES)
     ]
 
-    merged = import_key(source.source, "merged")
-
     @dg.multi_asset(
         name=f"import_{source.source}",
         specs=specs,
+        check_specs=check_specs(source, merged),
         can_subset=True,
         backfill_policy=dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN),
         pool=pool,
     )
     def imported(
         context: dg.AssetExecutionContext, lake: Lake
-    ) -> Iterator[dg.AssetMaterialization]:
+    ) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
         settled = settled_before(context, merged)
         for partition in filter(settled.is_open, context.partition_keys):
             done: list[dg.AssetMaterialization] = []
@@ -144,7 +146,9 @@ def build_import_assets(
             yield from done
             log.debug("%s %s: done", source.source, partition, extra={PARTITION_DONE: True})
         ask_for_retry(context, settled)
-        if settled.failures:
-            raise failure_of(source.source, settled.failures)
+        failures = settled.failures
+        yield from evaluations(lake.root, source, merged, context.partition_keys, failures, context)
+        if failures:
+            raise failure_of(source.source, failures)
 
     return imported

@@ -21,6 +21,10 @@ telemetry: {enabled: false}
 nux: {enabled: false}
 # Crashed runs are tried again; runs that failed for bad data are not.
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
+event_log_storage:
+  module: spanner_pipeline.assets.event_log
+  class: OpenSqliteEventLogStorage
+  config: {home: {env: DAGSTER_HOME}}
 run_monitoring: {enabled: true, poll_interval_seconds: 10, free_slots_after_run_end_seconds: 10}
 run_coordinator:
   module: dagster.core.run_coordinator

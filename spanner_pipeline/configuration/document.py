@@ -71,7 +71,7 @@ def read_document(path: Path, file: str) -> Document:
     """Read one YAML file; `file` is how messages name it.
 
     Raises:
-        ConfigurationError: When it is not valid YAML, or a key stands twice.
+        ConfigurationError: When it cannot be read, is not valid YAML, or a key stands twice.
     """
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -83,9 +83,16 @@ def read_document(path: Path, file: str) -> Document:
         raise ConfigurationError([Problem(file, line, "", message)]) from None
     except UnicodeDecodeError:
         raise ConfigurationError([Problem(file, 1, "", "not UTF-8. Save it as UTF-8.")]) from None
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}. Check it."
+        raise ConfigurationError([Problem(file, 1, "", message)]) from None
     lines: dict[KeyPath, int] = {(): 1}
     problems: list[Problem] = []
-    data = _build(node, (), lines, problems, file)
+    try:
+        data = _build(node, (), lines, problems, file)
+    except RecursionError:
+        message = "an alias stands inside its own anchor. Write out what is meant."
+        raise ConfigurationError([Problem(file, 1, "", message)]) from None
     if problems:
         raise ConfigurationError(problems)
     return Document(file, data, lines)

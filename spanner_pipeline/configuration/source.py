@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.values import (
@@ -134,6 +135,7 @@ class Source(Strict):
     corrections: Corrections | None = None
     scope: Scope = Scope()
     max_rejected: Share | None = None
+    expect: Expectations = Expectations()
     usage: tuple[Usage, ...] = ()
     billing_totals: tuple[BillingTotal, ...] = ()
 
@@ -165,6 +167,10 @@ class Source(Strict):
                 "`partitions` needs more than one, and grain `whole` has one. List file patterns, "
                 "oldest first, or declare `revision`.",
             )
+        if self.expect.rows is not None and grain == WHOLE:
+            yield ("expect", "rows"), "grain `whole` has no neighbours to compare with. Remove it."
+        if self.expect != Expectations() and not self.usage:
+            yield ("expect",), "is about imports, and without `usage` there are none. Remove it."
 
     def _usage_mistakes(self) -> Iterator[Mistake]:
         if self.usage and self.identity is None:

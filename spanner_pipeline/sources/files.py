@@ -120,7 +120,7 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
             count twice.
     """
     pattern = file_pattern(source, partition)
-    paths = sorted(path for path in _matching(root, pattern) if path.is_file())
+    paths = present_files(root, source, partition)
     if not paths:
         raise SourceFileError(
             pattern,
@@ -132,6 +132,12 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
     if _would_count_copies(source):
         _refuse_copies(files)
     return files
+
+
+def present_files(root: DataRoot, source: Source, partition: str) -> list[Path]:
+    """The files of one partition that are there, in name order; none is opened."""
+    matching = _matching(root, file_pattern(source, partition))
+    return sorted(path for path in matching if path.is_file())
 
 
 def _matching(root: DataRoot, pattern: str) -> set[Path]:

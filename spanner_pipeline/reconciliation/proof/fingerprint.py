@@ -105,8 +105,9 @@ def participants(catalog: Catalog, comparison: Comparison) -> list[Source]:
 def _declaration(root: DataRoot, catalog: Catalog, comparison: Comparison) -> dict[str, Any]:
     sources = {}
     for source in participants(catalog, comparison):
-        # Its other comparisons say nothing of this one.
-        declared = source.model_dump(mode="json", exclude={"billing_totals"}, by_alias=True)
+        # Its other comparisons say nothing of this one, nor does what was expected of deliveries.
+        others = {"billing_totals", "expect"}
+        declared = source.model_dump(mode="json", exclude=others, by_alias=True)
         sources[source.source] = {**declared, "files": root.relative(Path(source.files))}
     return {
         "comparison": comparison.total.model_dump(mode="json", by_alias=True),

@@ -25,7 +25,7 @@ from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.reconciliation.compare import BREAKS, Comparison
 from spanner_pipeline.reconciliation.lake_side import create_events_view
-from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline.root import DataRoot, load_sound
 from spanner_pipeline.usage.aggregations import ADDITIVE, aggregate_sql, no_overflow
 from spanner_pipeline.usage.calendar import first_instant
 from spanner_pipeline.usage.filters import group_sql
@@ -167,9 +167,10 @@ def _deliveries(root: DataRoot, comparison: Comparison, days: pl.DataFrame) -> p
 
 def _clocks(root: DataRoot, comparison: Comparison) -> dict[str, str]:
     """The clock on which each source delivers: that of its naive times, else UTC."""
+    catalog, _ = load_sound(root)  # the YAML of another source may be broken
     return {
         source.source: zone
-        for source in load_catalog(root).sources.values()
+        for source in catalog.sources.values()
         for usage in source.usage
         if usage.meter == comparison.meter.name
         and (zone := source.zone_of(usage.timestamp)) is not None
