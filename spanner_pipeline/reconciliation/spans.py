@@ -81,7 +81,7 @@ class Spans:
         """
         self.all = sorted(spans, key=lambda span: span.effect)
         self._effects = [span.effect for span in self.all]
-        self.least = min((span.bits for span in self.all), default=0.0)
+        self.least = min((span.bits for span in self.all), default=0)
 
     @property
     def range(self) -> tuple[int, int]:

@@ -140,8 +140,11 @@ def test_the_neighbours_of_a_broken_source_can_be_imported_and_reconciled(
     unbalanced(root)
     for key in (import_key("edge", "merged"), dg.AssetKey(["reports", "billed_calls"])):
         first, last = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+        definitions = build_definitions(root)
         result = dg.materialize(
-            [build_definitions(root).get_assets_def(key)],
+            [definitions.get_assets_def(key)],
+            resources=definitions.resources,
+            selection=[key],
             instance=instance,
             tags={first: DAYS[0], last: DAYS[-1]} if key.path[0] == "edge" else {},
         )

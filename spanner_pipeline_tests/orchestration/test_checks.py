@@ -41,8 +41,10 @@ def expect(root: SmallRoot, declared: str) -> None:
 def run(
     root: SmallRoot, instance: dg.DagsterInstance, first: str, last: str
 ) -> dg.ExecuteInProcessResult:
+    definitions = build_definitions(root)
     return dg.materialize(
-        [build_definitions(root).get_assets_def(MERGED)],
+        [definitions.get_assets_def(MERGED)],
+        resources=definitions.resources,
         instance=instance,
         tags=dict(zip(RANGE, (first, last), strict=True)),
         raise_on_error=False,
