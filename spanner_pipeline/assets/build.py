@@ -56,5 +56,9 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     broken = [build_broken_asset(broken) for broken in everything_broken]
     sensors = [build_broken_sensor(everything_broken)] if broken else []
     return dg.Definitions(
-        assets=[*imports, *bills, *usage, *reports, *broken], asset_checks=overdue, sensors=sensors
+        assets=[*imports, *bills, *usage, *reports, *broken],
+        asset_checks=overdue,
+        sensors=sensors,
+        # An import is one step: a process of its own would load all libraries a second time.
+        executor=dg.in_process_executor,
     )
