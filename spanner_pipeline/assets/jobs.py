@@ -11,8 +11,10 @@ from dagster._core.definitions.unresolved_asset_job_definition import (  # not e
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.lake_jobs import build_maintain_job, build_revert_job
 from spanner_pipeline.assets.naming import owners_of
-from spanner_pipeline.assets.reconciliation import report_key
+from spanner_pipeline.assets.partitions import periods_of
+from spanner_pipeline.assets.reconciliation import periods_key, report_key
 from spanner_pipeline.assets.usage import usage_key
+from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.root import Catalog
@@ -27,17 +29,20 @@ class Jobs:
     Attributes:
         backfills: The import of each source that has usage.
         reconcile: Usage and all comparisons; None where there are no meters.
+        comparisons: One comparison with its periods, by its name.
         care: Care of the lake.
     """
 
     backfills: dict[str, Job]
     reconcile: Job | None
+    comparisons: dict[str, Job]
     care: list[Job]
 
     @property
     def all(self) -> list[Job]:
         """Every job."""
-        return [*self.backfills.values(), *([self.reconcile] if self.reconcile else []), *self.care]
+        whole = [self.reconcile] if self.reconcile else []
+        return [*self.backfills.values(), *whole, *self.comparisons.values(), *self.care]
 
 
 def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
@@ -52,6 +57,7 @@ def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
     return Jobs(
         backfills={source.source: _backfill(source) for source in importable},
         reconcile=_reconcile(catalog) if catalog.meters else None,
+        comparisons={total.name: _comparison(catalog, total) for _, total in catalog.comparisons},
         care=list(lake) if catalog.meters else [],
     )
 
@@ -72,4 +78,13 @@ def _reconcile(catalog: Catalog) -> Job:
         "reconcile",
         selection=[*map(usage_key, catalog.meters.values()), *reports],
         description="Brings daily usage up to date, and compares every old bill with the lake.",
+    )
+
+
+def _comparison(catalog: Catalog, total: BillingTotal) -> Job:
+    periods = [] if periods_of(catalog, total) is None else [periods_key(total)]
+    return dg.define_asset_job(
+        f"reconcile_{total.name}",
+        selection=[usage_key(catalog.meters[total.meter]), report_key(total), *periods],
+        description=f"Compares {total.name} with the lake, as a whole and by period.",
     )

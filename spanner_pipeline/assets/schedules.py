@@ -4,7 +4,7 @@ A schedule asks what is missing, not what the night is about. So a tick that was
 nothing ran at that time, is made good by the next one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -12,9 +12,10 @@ from dagster import AssetPartitionStatus
 
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.jobs import Job, Jobs
-from spanner_pipeline.assets.partitions import existing_keys, partitions_of
-from spanner_pipeline.assets.ranges import ranged_run
+from spanner_pipeline.assets.partitions import existing_keys, partitions_of, periods_of
+from spanner_pipeline.assets.ranges import range_tags, ranged_run
 from spanner_pipeline.assets.retries import FAILURE, MAY_PASS
+from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.selection import contiguous
@@ -34,16 +35,26 @@ def build_schedules(root: DataRoot, catalog: Catalog, jobs: Jobs) -> list[dg.Sch
         for name, job in jobs.backfills.items()
         if catalog.sources[name].partitions.from_ is not None
     ]
-    if jobs.reconcile is None:
-        return imports
-    reconcile = dg.ScheduleDefinition(
-        name="reconcile_nightly",
-        job=jobs.reconcile,
+    return [*imports, *(_compared(catalog, t, jobs.comparisons) for _, t in catalog.comparisons)]
+
+
+def _compared(
+    catalog: Catalog, total: BillingTotal, jobs: Mapping[str, Job]
+) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"reconcile_{total.name}_nightly",
+        job=jobs[total.name],
         cron_schedule=RECONCILE_AT,
         execution_timezone="UTC",
-        description="Every night, after the imports: daily usage, and all comparisons.",
+        description=f"Every night, after the imports: compares {total.name}, and all its periods.",
     )
-    return [*imports, reconcile]
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        periods = periods_of(catalog, total)
+        moment = context.scheduled_execution_time
+        keys = [] if periods is None else list(periods.get_partition_keys(current_time=moment))
+        return dg.RunRequest(run_key=f"{moment:%F}", tags=range_tags(keys) if keys else {})
+
+    return nightly
 
 
 def _nightly(root: DataRoot, source: Source, job: Job) -> dg.ScheduleDefinition:

@@ -146,7 +146,26 @@ def test_sources_in_one_piece_have_no_night_and_reconcile_has(root: SmallRoot) -
     found = build_definitions(root).schedules or []
     assert {s.name: (s.cron_schedule, s.job_name) for s in found} == {
         NIGHTLY: ("0 2 * * *", JOB),
-        "reconcile_nightly": ("0 4 * * *", "reconcile"),
+        "reconcile_billed_calls_nightly": ("0 4 * * *", "reconcile_billed_calls"),
     }
     assert {s.default_status for s in found} == {dg.DefaultScheduleStatus.STOPPED}
     assert {s.execution_timezone for s in found} == {"UTC"}
+
+
+def test_a_night_compares_the_whole_bill_and_each_of_its_periods(
+    root: SmallRoot, instance: dg.DagsterInstance
+) -> None:
+    import_days(root, instance, DAYS)
+    told = tick(root, instance, name="reconcile_billed_calls_nightly")
+    [request] = told.run_requests
+    result = carry_out(root, instance, "reconcile_billed_calls", request)
+    assert result.success
+    made = {
+        (e.asset_key.to_user_string(), e.partition)
+        for e in result.get_asset_materialization_events()
+    }
+    assert made == {
+        ("usage/calls", None),
+        ("reports/billed_calls", None),
+        ("reports/billed_calls/by_period", "2024-01"),
+    }
