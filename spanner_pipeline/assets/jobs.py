@@ -1,6 +1,6 @@
 """The jobs of a data root: what a person, a schedule or a sensor can start by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (  # not e
     UnresolvedAssetJobDefinition,
 )
 
+from spanner_pipeline.assets.expectations import NOTHING_OVERDUE
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.lake_jobs import build_maintain_job, build_revert_job
 from spanner_pipeline.assets.naming import owners_of
@@ -30,19 +31,21 @@ class Jobs:
         backfills: The import of each source that has usage.
         reconcile: Usage and all comparisons; None where there are no meters.
         comparisons: One comparison with its periods, by its name.
+        overdue: The check of all sources for what has not come; None where nothing is imported.
         care: Care of the lake.
     """
 
     backfills: dict[str, Job]
     reconcile: Job | None
     comparisons: dict[str, Job]
+    overdue: Job | None
     care: list[Job]
 
     @property
     def all(self) -> list[Job]:
         """Every job."""
-        whole = [self.reconcile] if self.reconcile else []
-        return [*self.backfills.values(), *whole, *self.comparisons.values(), *self.care]
+        several = [job for job in (self.overdue, self.reconcile) if job]
+        return [*self.backfills.values(), *several, *self.comparisons.values(), *self.care]
 
 
 def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
@@ -58,6 +61,7 @@ def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
         backfills={source.source: _backfill(source) for source in importable},
         reconcile=_reconcile(catalog) if catalog.meters else None,
         comparisons={total.name: _comparison(catalog, total) for _, total in catalog.comparisons},
+        overdue=_overdue(importable) if importable else None,
         care=list(lake) if catalog.meters else [],
     )
 
@@ -78,6 +82,16 @@ def _reconcile(catalog: Catalog) -> Job:
         "reconcile",
         selection=[*map(usage_key, catalog.meters.values()), *reports],
         description="Brings daily usage up to date, and compares every old bill with the lake.",
+    )
+
+
+def _overdue(sources: Sequence[Source]) -> Job:
+    merged = [import_key(source.source, STAGES[-1]) for source in sources]
+    checks = [dg.AssetCheckKey(key, NOTHING_OVERDUE) for key in merged]
+    return dg.define_asset_job(
+        "check_overdue",
+        selection=dg.AssetSelection.checks(*checks),
+        description="Looks in every source for partitions that should have data by now.",
     )
 
 

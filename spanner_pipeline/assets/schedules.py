@@ -21,7 +21,7 @@ from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.selection import contiguous
 from spanner_pipeline.sources.files import ListedFile, list_files
 
-IMPORT_AT, RECONCILE_AT = "0 2 * * *", "0 4 * * *"
+IMPORT_AT, CHECK_AT, RECONCILE_AT = "0 2 * * *", "30 3 * * *", "0 4 * * *"
 """When, in UTC; people change it in Dagster by a schedule of their own."""
 
 RUNS_PER_TICK = 25
@@ -35,7 +35,18 @@ def build_schedules(root: DataRoot, catalog: Catalog, jobs: Jobs) -> list[dg.Sch
         for name, job in jobs.backfills.items()
         if catalog.sources[name].partitions.from_ is not None
     ]
-    return [*imports, *(_compared(catalog, t, jobs.comparisons) for _, t in catalog.comparisons)]
+    compared = [_compared(catalog, total, jobs.comparisons) for _, total in catalog.comparisons]
+    return [*imports, *([_overdue(jobs.overdue)] if jobs.overdue else []), *compared]
+
+
+def _overdue(job: Job) -> dg.ScheduleDefinition:
+    return dg.ScheduleDefinition(
+        name="check_overdue_nightly",
+        job=job,
+        cron_schedule=CHECK_AT,
+        execution_timezone="UTC",
+        description="Every night, after the imports: what should have come by now, and has not.",
+    )
 
 
 def _compared(

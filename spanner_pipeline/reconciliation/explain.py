@@ -29,8 +29,9 @@ from spanner_pipeline.reconciliation.causes import (
 from spanner_pipeline.reconciliation.deliveries import Deliveries
 from spanner_pipeline.reconciliation.estimate import Case, Switch, switches_of
 from spanner_pipeline.reconciliation.operations import Operation, part_units
-from spanner_pipeline.reconciliation.search import Search, Way
+from spanner_pipeline.reconciliation.search import Search
 from spanner_pipeline.reconciliation.totals import dimension_columns
+from spanner_pipeline.reconciliation.ways import Way
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.usage.aggregations import ADDITIVE
 

@@ -146,6 +146,7 @@ def test_sources_in_one_piece_have_no_night_and_reconcile_has(root: SmallRoot) -
     found = build_definitions(root).schedules or []
     assert {s.name: (s.cron_schedule, s.job_name) for s in found} == {
         NIGHTLY: ("0 2 * * *", JOB),
+        "check_overdue_nightly": ("30 3 * * *", "check_overdue"),
         "reconcile_billed_calls_nightly": ("0 4 * * *", "reconcile_billed_calls"),
     }
     assert {s.default_status for s in found} == {dg.DefaultScheduleStatus.STOPPED}
@@ -169,3 +170,11 @@ def test_a_night_compares_the_whole_bill_and_each_of_its_periods(
         ("reports/billed_calls", None),
         ("reports/billed_calls/by_period", "2024-01"),
     }
+
+
+def test_a_night_says_what_has_not_come(root: SmallRoot, instance: dg.DagsterInstance) -> None:
+    import_days(root, instance, DAYS)
+    told = tick(root, instance, name="check_overdue_nightly")
+    result = carry_out(root, instance, "check_overdue", told.run_requests[0])
+    said = {e.asset_key.path[0]: e.passed for e in result.get_asset_check_evaluations()}
+    assert said == {"switch": True, "edge": False}
