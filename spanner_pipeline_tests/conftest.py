@@ -36,14 +36,25 @@ class Ended:
 Run = Callable[..., Ended]
 
 
-def copy_family(family: str, folder: Path) -> DataRoot:
-    """Copy the YAML of one family of `roots/` and link its real legacy data."""
+def _need_shared_data() -> None:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real legacy data in {SHARED_DATA}; name it in SPANNER_SHARED_DATA")
+
+
+def copy_family(family: str, folder: Path) -> DataRoot:
+    """Copy the YAML of one family of `roots/` and link its real legacy data."""
+    _need_shared_data()
     root = folder / family
     shutil.copytree(ROOTS / family, root)
     (root / "legacy").symlink_to(SHARED_DATA)
     return DataRoot(root)
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real legacy data, which no repository holds."""
+    _need_shared_data()
+    return SHARED_DATA
 
 
 @pytest.fixture

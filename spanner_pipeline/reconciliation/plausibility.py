@@ -12,7 +12,7 @@ from math import log2
 MARGIN = 2.0
 """By so many bits must an explanation be simpler than the number that it explains."""
 
-FURTHER = 1.0
+FURTHER = 2.5
 """By so many more for each further step: there are far more ways of several steps than of one."""
 
 SEEN = 1.0

@@ -12,7 +12,7 @@ import polars as pl
 
 from spanner_pipeline.sample.flights import write_flights
 
-NEW_YORK = "America/New_York"
+NEW_YORK, LONDON = "America/New_York", "Europe/London"
 EXACT = pl.Decimal(18, 2)
 
 Grain = Literal["day", "month"]
@@ -71,32 +71,34 @@ def flights(grain: Grain, begins: date, imported_until: date, ends: date) -> His
         pl.col("carrier").alias("customer"),
         pl.col("origin").alias("place"),
         pl.col("tailnum").fill_null("").alias("device"),
-        _in_utc(local).alias("at"),
+        _in_utc(local, NEW_YORK).alias("at"),
         (miles * in_air * pl.coalesce(taken, scheduled)).cast(EXACT).alias("quantity"),
         pl.when(flown).then(pl.lit(COUNTED)).otherwise(pl.lit(NOT_USAGE)).alias("state"),
         day.alias("day"),
     )
-    return _cut("flights", usage, grain, begins, imported_until, ends)
+    return _cut("flights", usage, NEW_YORK, grain, begins, imported_until, ends)
 
 
-def taxi(folder: Path, begins: date, imported_until: date, ends: date) -> History:
-    """Dollars paid for rides in New York's green taxis, by pickup zone and vendor."""
-    names = ("green_tripdata_2023-12.parquet", "green_tripdata_2024-01.int64.parquet")
-    read = [pl.read_parquet(folder / name) for name in names]
-    rows = pl.concat(read, how="diagonal_relaxed").with_row_index("row")
-    began = pl.col("lpep_pickup_datetime").cast(pl.Datetime("us"))
-    disputed = pl.col("payment_type").cast(pl.Int64).is_in([3, 4])
+def retail(folder: Path, begins: date, imported_until: date, ends: date) -> History:
+    """Pence that a shop in London sold for, by group of articles, at home and abroad."""
+    rows = pl.read_parquet(folder / "online_retail.parquet").with_row_index("row")
+    sold = pl.col("InvoiceDate").cast(pl.Datetime("us"))
+    pence = (pl.col("UnitPrice") * 100).round().cast(pl.Int64)
+    home = pl.col("Country") == "United Kingdom"
     usage = rows.select(
-        pl.format("trip-{}", "row").alias("id"),
-        pl.format("zone-{}", pl.col("PULocationID").cast(pl.Int64)).alias("customer"),
-        pl.format("vendor-{}", pl.col("VendorID").cast(pl.Int64)).alias("place"),
-        pl.format("trip-type-{}", pl.col("trip_type").cast(pl.Int64)).fill_null("").alias("device"),
-        _in_utc(began).alias("at"),
-        pl.col("total_amount").round(2).cast(EXACT).alias("quantity"),
-        pl.when(disputed).then(pl.lit(NOT_USAGE)).otherwise(pl.lit(COUNTED)).alias("state"),
-        began.dt.date().alias("day"),
+        pl.format("{}/{}", "InvoiceNo", "row").alias("id"),
+        pl.format("articles-{}", pl.col("StockCode").str.slice(0, 3)).alias("customer"),
+        pl.when(home).then(pl.lit("home")).otherwise(pl.lit("abroad")).alias("place"),
+        pl.col("Country").alias("device"),
+        _in_utc(sold, LONDON).alias("at"),
+        (pl.col("Quantity").abs() * pence).cast(EXACT).alias("quantity"),
+        pl.when(pl.col("Quantity") > 0, pence > 0)
+        .then(pl.lit(COUNTED))
+        .otherwise(pl.lit(NOT_USAGE))
+        .alias("state"),
+        sold.dt.date().alias("day"),
     )
-    return _cut("taxi", usage, "month", begins, imported_until, ends)
+    return _cut("retail", usage, LONDON, "month", begins, imported_until, ends)
 
 
 def _minutes(since: str, until: str) -> pl.Expr:
@@ -106,12 +108,18 @@ def _minutes(since: str, until: str) -> pl.Expr:
     return (minutes - 1) % 1440 + 1
 
 
-def _in_utc(local: pl.Expr) -> pl.Expr:
-    return local.dt.replace_time_zone(NEW_YORK).dt.convert_time_zone("UTC")
+def _in_utc(local: pl.Expr, clock: str) -> pl.Expr:
+    return local.dt.replace_time_zone(clock).dt.convert_time_zone("UTC")
 
 
 def _cut(
-    name: str, rows: pl.DataFrame, grain: Grain, begins: date, imported_until: date, ends: date
+    name: str,
+    rows: pl.DataFrame,
+    clock: str,
+    grain: Grain,
+    begins: date,
+    imported_until: date,
+    ends: date,
 ) -> History:
     rows = rows.filter((pl.col("day") >= begins) & (pl.col("day") < ends)).sort("at", "id")
-    return History(name, rows, NEW_YORK, grain, begins, imported_until, ends)
+    return History(name, rows, clock, grain, begins, imported_until, ends)
