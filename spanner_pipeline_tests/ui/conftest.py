@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,3 +76,17 @@ def keep(page: Page, name: str) -> None:
 def see(page: Page, text: str) -> None:
     """Wait until a page shows a text; some texts are there twice, once hidden to be measured."""
     page.get_by_text(text, exact=True).filter(visible=True).first.wait_for()
+
+
+def visit_until(page: Page, address: str, text: str, seconds: int = 180) -> None:
+    """Visit a page again and again until it shows a text: not all pages follow what happens."""
+    from playwright.sync_api import TimeoutError as NotShown
+
+    deadline = time.monotonic() + seconds
+    while True:
+        page.goto(address)
+        try:
+            page.get_by_text(text).first.wait_for(timeout=10_000)
+            return
+        except NotShown:
+            assert time.monotonic() < deadline, f"{address} does not show {text!r}"

@@ -23,6 +23,8 @@ def test_all_that_starts_by_itself_is_listed(ui: Page) -> None:
     ui.goto("/automation")
     for name in ("watch_switch", "import_switch_nightly", "reconcile_billed_calls_nightly"):
         see(ui, name)
+    for when in ("Standard sensor", "At 02:00 AM UTC", "At 04:00 AM UTC"):
+        ui.get_by_text(when).first.wait_for()
     keep(ui, "6-automation")
 
 
