@@ -71,7 +71,9 @@ def _backfill(source: Source) -> Job:
         f"backfill_{source.source}",
         selection=[import_key(source.source, stage) for stage in STAGES],
         description=f"Imports partitions of {source.source}, through all stages. Known files are "
-        "not read again, and every event counts once, however often it runs.",
+        "not read again, and every event counts once, however often it runs. To watch partitions "
+        f"one by one, and to run failed ones again, start it on the page of group {source.source} "
+        "(Lineage): a backfill from here counts a run as a whole.",
         owners=owners_of(source),
     )
 

@@ -149,6 +149,10 @@ def build_revert_job(catalog: Catalog, pools: Mapping[str, str]) -> dg.JobDefini
             asked = {"batch": batch, "force": config.force}
             yield dg.Output(asked, place[would[0].meter])
 
+    @dg.config_mapping
+    def asked(config: RevertBatch) -> dg.RunConfig:
+        return dg.RunConfig(ops={preview.name: config})
+
     reverting = [_reverting(catalog, name) for name in by_pool]
     return dg.GraphDefinition(
         name="revert_batch",
@@ -161,6 +165,7 @@ def build_revert_job(catalog: Catalog, pools: Mapping[str, str]) -> dg.JobDefini
         description="Takes one import out of the lake again, exactly: the rows it added go, those "
         "it corrected come back. By default it only shows what it would do (dry_run). Refused "
         "where later imports build on it, unless forced.",
+        config=asked,
     )
 
 

@@ -9,7 +9,7 @@ import dagster as dg
 
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.importing import UsageImport
-from spanner_pipeline.reconciliation.spelling import plain
+from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.staging import Staged
 
@@ -70,6 +70,9 @@ def merged_metadata(usages: Sequence[UsageImport]) -> Metadata:
     ]
     return {
         "dagster/row_count": rows["new"] + rows["present"] + rows["corrected"],
+        "quantity": "; ".join(
+            f"{grouped(_entered(usage.totals).quantity)} ({usage.record.usage})" for usage in usages
+        ),
         **{f"{name.replace('_', ' ')} rows": count for name, count in rows.items()},
         "unchanged": all(usage.unchanged for usage in usages),
         "by meter": dg.MetadataValue.table(listing),

@@ -15,7 +15,7 @@ MAX_RETRIES = 3
 BACK_OFF_SECONDS = 10
 """The wait before the first retry; each later one is twice as long."""
 
-FAILURE, MAY_PASS = "failure", "may pass"
+FAILURE, MAY_PASS = "failure", "may pass by itself"
 """Metadata of the observation that says why a partition failed, and whether it may pass."""
 
 

@@ -89,7 +89,7 @@ def test_a_revert_only_shows_what_it_would_do_unless_told_to_do_it(
     import_days(root, instance, DAYS)
     before = root.written("lake", "quarantine")
     batch = batch_of(root, DAYS[1])
-    result = run_job(root, instance, "revert_batch", asking(batch=f" {batch} "))
+    result = run_job(root, instance, "revert_batch", {"batch": f" {batch} "})
     assert result.success
     [row] = shown(result, "preview_revert")["by meter"]
     assert row.data["rows removed"] == 6
@@ -97,7 +97,7 @@ def test_a_revert_only_shows_what_it_would_do_unless_told_to_do_it(
     assert row.data["rows restored"] == 0
     assert root.written("lake", "quarantine") == before
 
-    result = run_job(root, instance, "revert_batch", asking(batch=batch, dry_run=False))
+    result = run_job(root, instance, "revert_batch", {"batch": batch, "dry_run": False})
     assert result.success
     [row] = shown(result, "revert_meter_calls")["by meter"]
     assert row.data["rows removed"] == 6
@@ -105,7 +105,7 @@ def test_a_revert_only_shows_what_it_would_do_unless_told_to_do_it(
     [observed] = result.asset_observations_for_node("revert_meter_calls")
     assert (observed.asset_key, observed.partition) == (import_key("switch", "merged"), DAYS[1])
 
-    result = run_job(root, instance, "revert_batch", asking(batch=batch, dry_run=False))
+    result = run_job(root, instance, "revert_batch", {"batch": batch, "dry_run": False})
     assert not result.success
     assert f"no import `{batch}` stands" in reason(result)
 
@@ -121,9 +121,9 @@ def test_a_revert_that_others_build_on_is_refused_until_forced(
     root.write_calls(DAYS[0], f"more,acme,1.000,{DAYS[0]}T12:00:00Z,eu")
     assert import_days(root, instance, DAYS[:1]).success
     for dry_run in (True, False):
-        result = run_job(root, instance, "revert_batch", asking(batch=batch, dry_run=dry_run))
+        result = run_job(root, instance, "revert_batch", {"batch": batch, "dry_run": dry_run})
         assert "cannot be reverted by itself" in reason(result)
-    result = run_job(root, instance, "revert_batch", asking(batch=batch, force=True))
+    result = run_job(root, instance, "revert_batch", {"batch": batch, "force": True})
     told = shown(result, "preview_revert")
     assert told["to do"] == "Later imports built on it: import their partitions again."
     assert events(root, "calls") == (25, 25)
@@ -144,7 +144,7 @@ def test_a_preview_shows_the_events_that_come_back(
         corrected.file("switch", DAYS[0]).write_text(text.replace("1.001", f"{revision}.001"))
         assert import_days(corrected, instance, DAYS[:1]).success
     batch = Ledger(corrected).standing("switch")[-1].batch
-    result = run_job(corrected, instance, "revert_batch", asking(batch=batch))
+    result = run_job(corrected, instance, "revert_batch", {"batch": batch})
     [row] = shown(result, "preview_revert")["by meter"]
     assert (row.data["rows removed"], row.data["rows restored"]) == (6, 6)
     assert (row.data["quantity removed"], row.data["quantity restored"]) == ("22.006", "21.006")
@@ -171,8 +171,7 @@ def test_forms_say_what_they_ask_and_their_defaults(root: SmallRoot) -> None:
     fields = definitions.resolve_job_def("maintain").run_config_schema.config_type.fields
     assert fields["keep_days"].default_value == 7
     assert "days old" in fields["keep_days"].description
-    ops = definitions.resolve_job_def("revert_batch").run_config_schema.config_type.fields["ops"]
-    form = ops.config_type.fields["preview_revert"].config_type.fields["config"].config_type.fields
+    form = definitions.resolve_job_def("revert_batch").run_config_schema.config_type.fields
     assert form["batch"].is_required
     assert form["dry_run"].default_value is True
     assert form["force"].default_value is False
@@ -192,7 +191,3 @@ def test_what_changes_the_lake_waits_in_the_pool_of_its_meter(root: SmallRoot) -
         pools = {n.name: n.definition.pool for n in definitions.resolve_job_def(job).nodes}
         pools.pop("preview_revert", None)
         assert pools == {f"{verb}_{pool}": pool for pool in imports.values()}
-
-
-def asking(**config: Any) -> dict[str, Any]:
-    return {"ops": {"preview_revert": {"config": config}}}

@@ -174,6 +174,7 @@ def test_metadata_holds_counts_to_plot_exact_quantities_and_tables(
     assert merged["new rows"].value == 6
     assert merged["rejected rows"].value == 1
     [meter] = merged["by meter"].records
+    assert merged["quantity"].value == "21.006 (calls)"
     assert meter.data["quantity in the lake"] == "21.006"
     assert merged[CONTROL_TOTALS].value["calls"]["new"] == {"rows": 6, "quantity": "21.006"}
     assert str(merged["import batch"].value).startswith("switch/2024-01-01/")

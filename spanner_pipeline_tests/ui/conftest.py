@@ -1,31 +1,24 @@
-"""A real web server and daemon over a small root, and a real browser to look at them."""
+"""A real browser, and a real web server and daemon for it to look at."""
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from spanner_pipeline.assets.instance import SETTINGS
-from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
+from spanner_pipeline_tests.ui.control_room import REPO, Served, control_room, make_ui
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
-REPO = Path(__file__).parent.parent.parent
 CHROMIUM = Path("/usr/bin/chromium")
 SHOTS = REPO / "test-artifacts"
-READY_SECONDS = 120
+PATIENCE_MS = 60_000
+LOADED = """() => !/Loading|fetching statuses/.test(document.body.innerText)"""
 
 FLAGS = [
     "--no-sandbox",
@@ -51,81 +44,49 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@dataclass(frozen=True)
-class Dagster:
-    """A running `dagster dev` and the root that it serves."""
-
-    url: str
-    root: SmallRoot
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """Ask the web server's GraphQL."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            told = json.load(answer)
-        assert "errors" not in told, told
-        return told["data"]
-
-
 @pytest.fixture(scope="session")
-def dagster_dev(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Dagster]:
-    """A root after a command line backfill in which one day failed and one was left out."""
-    root = small_root(tmp_path_factory.mktemp("ui") / "root")
-    root.cut("edge", DAYS[1])
-    root.write_calls(DAYS[2], "7,acme,many,2024-01-03T09:00:00Z,eu")
-    root.write_bill(acme="36.009")
-    environment = {
-        **os.environ,
-        "SPANNER_DATA": str(root.path),
-        "DAGSTER_HOME": str(root.dagster_home),
-    }
-    command_line = [sys.executable, "-m", "spanner_pipeline.cli", "backfill"]
-    for source, last in (("edge", DAYS[2]), ("switch", DAYS[3])):
-        subprocess.run(
-            [*command_line, source, "--to", last], env=environment, cwd=REPO, capture_output=True
-        )
-    assert (root.dagster_home / "dagster.yaml").read_text(encoding="utf-8") == SETTINGS
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = root.path / "dagster-dev.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml"),
-                *("-h", "127.0.0.1", "-p", str(port)),
-            ],
-            cwd=REPO,
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    served = Dagster(f"http://127.0.0.1:{port}", root)
-    try:
-        _wait(served, process, log)
-        yield served
-    finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+def served(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Served]:
+    """One `make ui` for all stories; each changes sources of its own."""
+    with make_ui(control_room(tmp_path_factory.mktemp("ui"))) as started:
+        yield started
 
 
-def _wait(served: Dagster, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the web server answers and has loaded the definitions."""
-    loaded = "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }"
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
+@pytest.fixture
+def ui(browser: Browser, served: Served) -> Iterator[Page]:
+    """A page of the web server."""
+    with opened(browser, served) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Browser, served: Served) -> Iterator[Page]:
+    """Open a page of the web server."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, base_url=served.url)
+    context.set_default_timeout(PATIENCE_MS)
+    yield context.new_page()
+    context.close()
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep what a page shows once it is loaded, for people to look at."""
+    page.wait_for_function(LOADED)
+    page.screenshot(path=SHOTS / f"{name}.png")
+
+
+def see(page: Page, text: str) -> None:
+    """Wait until a page shows a text; some texts are there twice, once hidden to be measured."""
+    page.get_by_text(text, exact=True).filter(visible=True).first.wait_for()
+
+
+def visit_until(page: Page, address: str, text: str, seconds: int = 180) -> None:
+    """Visit a page again and again until it shows a text: not all pages follow what happens."""
+    from playwright.sync_api import TimeoutError as NotShown
+
+    deadline = time.monotonic() + seconds
+    while True:
+        page.goto(address)
         try:
-            entries = served.ask(loaded)["workspaceOrError"]["locationEntries"]
-        except OSError:
-            time.sleep(0.5)
-            continue
-        if [entry["loadStatus"] for entry in entries] == ["LOADED"]:
+            page.get_by_text(text).first.wait_for(timeout=10_000)
             return
-        time.sleep(0.5)
-    pytest.fail(f"dagster dev did not become ready:\n{log.read_text(encoding='utf-8')[-3000:]}")
+        except NotShown:
+            assert time.monotonic() < deadline, f"{address} does not show {text!r}"
