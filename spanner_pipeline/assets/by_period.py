@@ -9,24 +9,18 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData,
 )
 
+from spanner_pipeline.assets.checks import newest_materializations, severity_of
 from spanner_pipeline.assets.report_metadata import period_metadata
 from spanner_pipeline.reconciliation.compare import Comparison
 from spanner_pipeline.reconciliation.periods import split_by_period
 
 CHECK = "totals_agree"
-_PAGE = 1000
 
 NOT_BILLED = (
     "The old bill has no number for this period, so nothing was compared. If it was never billed "
     "there, say so with `from` and `to` of the comparison's `period`."
 )
 _NOT_COMPARED = {"why": NOT_BILLED, "numbers compared": 0}
-
-
-def severity_of(comparison: Comparison) -> dg.AssetCheckSeverity:
-    """What the declaration makes of a break."""
-    severe = comparison.total.severity == "error"
-    return dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN
 
 
 def period_events(
@@ -51,7 +45,7 @@ def period_events(
             part = parts.get(period)
             shown: Any = _NOT_COMPARED if part is None else period_metadata(part)
             yield dg.AssetMaterialization(key, partition=period, metadata=shown)
-    targets = _newest(context, key, asked)
+    targets = newest_materializations(context.instance, key, asked)
     for period in asked:
         yield _evaluation(key, period, parts.get(period), comparison, targets.get(period))
     _tell_of_the_rest(context, partitions, parts)
@@ -67,7 +61,7 @@ def _evaluation(
     if part is None:
         passed, severity, said = False, dg.AssetCheckSeverity.WARN, NOT_BILLED
     else:
-        passed, severity = not part.broke, severity_of(whole)
+        passed, severity = not part.broke, severity_of(whole.total.severity)
         said = "; ".join(part.failings) or "Everything agrees."
     beyond = 0 if part is None else part.breaks.height
     return AssetCheckEvaluation(
@@ -80,27 +74,6 @@ def _evaluation(
         description=said,
         partition=period,
     )
-
-
-def _newest(
-    context: dg.AssetExecutionContext, key: dg.AssetKey, periods: list[str]
-) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """The newest materialization of each period that has one.
-
-    Dagster shows a check as that of a partition only where it names this.
-    """
-    asked = dg.AssetRecordsFilter(asset_key=key, asset_partitions=periods)
-    found: dict[str, AssetCheckEvaluationTargetMaterializationData] = {}
-    cursor, more = None, True
-    while more and len(found) < len(periods):
-        page = context.instance.fetch_materializations(asked, limit=_PAGE, cursor=cursor)
-        for record in page.records:  # newest first
-            if record.partition_key is not None and record.partition_key not in found:
-                found[record.partition_key] = AssetCheckEvaluationTargetMaterializationData(
-                    storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
-                )
-        cursor, more = page.cursor, page.has_more
-    return found
 
 
 def _tell_of_the_rest(

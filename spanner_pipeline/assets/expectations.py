@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData,
-)
 
+from spanner_pipeline.assets.checks import newest_materializations, severity_of
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.configuration.source import Source
@@ -81,7 +79,7 @@ def evaluations(
     if not wanted:
         return
     known, now = arrived(root, source), datetime.now(UTC)
-    targets = _latest(context.instance, merged, partitions)
+    targets = newest_materializations(context.instance, merged, partitions)
     for partition in partitions:
         why = failures.get(partition, "")
         found = {
@@ -95,7 +93,7 @@ def evaluations(
                     name,
                     passed=finding.passed,
                     partition=partition,
-                    severity=_severity(source),
+                    severity=severity_of(source.expect.severity),
                     description=finding.message,
                     metadata={"rows": known[partition].rows if partition in known else 0},
                     target_materialization_data=targets.get(partition),
@@ -117,42 +115,12 @@ def build_overdue_check(
         with readable_failures():
             finding: Finding = overdue(source, arrived(root, source), datetime.now(UTC))
         return dg.AssetCheckResult(
-            passed=finding.passed, severity=_severity(source), description=finding.message
+            passed=finding.passed,
+            severity=severity_of(source.expect.severity),
+            description=finding.message,
         )
 
     return nothing_overdue
-
-
-def _latest(
-    instance: dg.DagsterInstance, merged: dg.AssetKey, partitions: Sequence[str]
-) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
-    """The latest materialization of each partition: without it the UI shows no state of checks."""
-    found: dict[str, AssetCheckEvaluationTargetMaterializationData] = {}
-    cursor = None
-    while True:
-        page = instance.fetch_materializations(
-            dg.AssetRecordsFilter(asset_key=merged, asset_partitions=list(partitions)),
-            limit=1000,
-            cursor=cursor,
-        )
-        for record in page.records:  # newest first
-            if record.partition_key is not None:
-                found.setdefault(
-                    record.partition_key,
-                    AssetCheckEvaluationTargetMaterializationData(
-                        storage_id=record.storage_id,
-                        run_id=record.run_id,
-                        timestamp=record.timestamp,
-                    ),
-                )
-        if not page.has_more or len(found) == len(partitions):
-            return found
-        cursor = page.cursor
-
-
-def _severity(source: Source) -> dg.AssetCheckSeverity:
-    error = source.expect.severity == "error"
-    return dg.AssetCheckSeverity.ERROR if error else dg.AssetCheckSeverity.WARN
 
 
 def _spelled(window: timedelta) -> str:

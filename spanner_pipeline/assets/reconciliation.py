@@ -9,7 +9,8 @@ from typing import Any
 
 import dagster as dg
 
-from spanner_pipeline.assets.by_period import CHECK, period_events, severity_of
+from spanner_pipeline.assets.by_period import CHECK, period_events
+from spanner_pipeline.assets.checks import severity_of
 from spanner_pipeline.assets.columns import (
     LINEAGE,
     SCHEMA,
@@ -168,7 +169,7 @@ def _verdict(key: dg.AssetKey, comparison: Comparison) -> dg.AssetCheckResult:
         asset_key=key,
         passed=not comparison.broke,
         check_name=CHECK,
-        severity=severity_of(comparison),
+        severity=severity_of(comparison.total.severity),
         description="; ".join(comparison.failings) or "Everything agrees.",
         metadata={"numbers beyond tolerance": comparison.breaks.height},
     )
