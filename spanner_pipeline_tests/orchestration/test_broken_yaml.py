@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -20,22 +20,10 @@ from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.instance import open_instance, prepare_home
 from spanner_pipeline.errors import ConfigurationError
 from spanner_pipeline.root import load_catalog
-from spanner_pipeline_tests.small_root import DAYS, METERS, SOURCES, SmallRoot, small_root
+from spanner_pipeline_tests.small_root import DAYS, METERS, SOURCES, SmallRoot
 
 REPO = Path(__file__).parent.parent.parent
 SWITCH = dg.AssetKey(["switch", "broken"])
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    return small_root(tmp_path / "root")
-
-
-@pytest.fixture
-def instance(root: SmallRoot) -> Iterator[dg.DagsterInstance]:
-    with open_instance(root) as opened:
-        yield opened
 
 
 def keys(root: SmallRoot) -> set[str]:

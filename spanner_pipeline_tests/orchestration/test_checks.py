@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pytest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.expectations import COMPLETENESS, NEAR_NEIGHBOURS, NOTHING_OVERDUE
 from spanner_pipeline.assets.imports import import_key
-from spanner_pipeline.assets.instance import open_instance
-from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
+from spanner_pipeline.assets.ranges import range_tags
+from spanner_pipeline_tests.small_root import DAYS, SmallRoot
 
 PASSED, FAILED = AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED
 MERGED = import_key("switch", "merged")
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> SmallRoot:
-    return small_root(tmp_path / "root")
-
-
-@pytest.fixture
-def instance(root: SmallRoot, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    with open_instance(root) as opened:
-        yield opened
 
 
 def expect(root: SmallRoot, declared: str) -> None:
@@ -46,7 +30,7 @@ def run(
         [definitions.get_assets_def(MERGED)],
         resources=definitions.resources,
         instance=instance,
-        tags=dict(zip(RANGE, (first, last), strict=True)),
+        tags=range_tags((first, last)),
         raise_on_error=False,
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -14,26 +12,13 @@ from dagster import AssetPartitionStatus
 from spanner_pipeline.assets import imports, retries
 from spanner_pipeline.assets.backfill import run_backfill
 from spanner_pipeline.assets.imports import import_key
-from spanner_pipeline.assets.instance import open_instance
 from spanner_pipeline.assets.retries import FAILURE, MAX_RETRIES, MAY_PASS
 from spanner_pipeline.errors import LakeBusyError
 from spanner_pipeline_tests.orchestration.running import import_days, statuses
-from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
+from spanner_pipeline_tests.small_root import DAYS, SmallRoot
 from spanner_pipeline_tests.test_cli import assert_whole, events
 
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    return small_root(tmp_path / "root")
-
-
-@pytest.fixture
-def instance(root: SmallRoot) -> Iterator[dg.DagsterInstance]:
-    with open_instance(root) as opened:
-        yield opened
 
 
 @pytest.fixture

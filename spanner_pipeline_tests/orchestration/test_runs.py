@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,24 +25,12 @@ from spanner_pipeline.assets.metadata import CONTROL_TOTALS
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.root import load_catalog
-from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
+from spanner_pipeline_tests.small_root import DAYS, SmallRoot
 from spanner_pipeline_tests.test_cli import assert_whole, events
 
 REPO = Path(__file__).parent.parent.parent
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
 REPORT = dg.AssetKey(["reports", "billed_calls"])
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> SmallRoot:
-    return small_root(tmp_path / "root")
-
-
-@pytest.fixture
-def instance(root: SmallRoot, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    monkeypatch.setenv("DAGSTER_HOME", "")
-    with open_instance(root) as opened:
-        yield opened
 
 
 def run(
