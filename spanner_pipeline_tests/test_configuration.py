@@ -144,7 +144,21 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "format: {family: delimited}",
         2,
         "format.family",
-        "must be 'delimited', 'json_lines', 'access_log' or 'parquet'; found 'csv'.",
+        "must be one of 'delimited', ",
+    ),
+    "key of another family": (
+        "format: {family: json_lines, quote: '\"'}",
+        "format: {family: delimited}",
+        2,
+        "format.quote",
+        "is not a known key. The keys here are encoding, family, nulls.",
+    ),
+    "no family": (
+        "format: {encoding: utf-8}",
+        "format: {family: delimited}",
+        2,
+        "format.family",
+        "is missing. Add it.",
     ),
     "text instead of keys": (
         "format: csv",

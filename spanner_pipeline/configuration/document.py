@@ -50,13 +50,28 @@ class Document:
             raise ConfigurationError(list(dict.fromkeys(problems))) from None
 
     def _problems(self, detail: Any, model: type[BaseModel]) -> Iterator[Problem]:
-        path = tuple(detail["loc"])
+        path = self._without_tags(detail["loc"])
+        if detail["type"].startswith("union_tag_"):
+            path = (*path, str(detail["ctx"]["discriminator"]).strip("'"))
         cause = detail.get("ctx", {}).get("error")
         if isinstance(cause, MistakesError):
             for below, message in cause.found:
                 yield self.problem((*path, *below), message)
         else:
             yield self.problem(path, explanation(detail, model))
+
+    def _without_tags(self, loc: KeyPath) -> KeyPath:
+        """Pydantic names the member of a union in the path; the file does not."""
+        node, path = self.data, list[str | int]()
+        for part in loc:
+            if isinstance(node, dict) and node.get("family") == part and part not in node:
+                continue
+            path.append(part)
+            if isinstance(node, dict):
+                node = node.get(part)
+            elif isinstance(node, list) and isinstance(part, int):
+                node = node[part]
+        return tuple(path)
 
 
 def dotted(path: KeyPath) -> str:

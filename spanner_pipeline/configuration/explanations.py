@@ -10,6 +10,7 @@ from pydantic import BaseModel
 _MESSAGES = {
     "missing": "is missing. Add it.",
     "literal_error": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
     "tuple_type": "must be a list, such as [a, b]",
     "dict_type": "must have keys of its own",
     "model_type": "must have keys of its own",
@@ -38,6 +39,8 @@ def explanation(detail: Any, model: type[BaseModel]) -> str:
     kind, found = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         return _unknown_key(detail["loc"], model)
+    if kind == "union_tag_not_found":
+        return "is missing. Add it."
     if found is None:
         return "is empty. Write a value, or remove the key."
     if kind == "missing":
@@ -47,6 +50,8 @@ def explanation(detail: Any, model: type[BaseModel]) -> str:
         shown = isinstance(found, dict | list) or str(found) in message
         return message if shown else f"{message} Found: {_short(found)}."
     message = _MESSAGES.get(kind, str(detail["msg"])).format(**detail.get("ctx", {}))
+    if kind == "union_tag_invalid":
+        found = detail["ctx"]["tag"]
     return f"{message}; found {_short(found)}."
 
 
@@ -67,10 +72,21 @@ def _type_at(kind: Any, path: list[str | int]) -> Any:
     """The type that stands at a key path below a model."""
     for part in path:
         keys = _keys(kind)
-        kind = keys[str(part)] if keys else _inner(kind)
+        if keys:
+            kind = keys[str(part)]
+        elif variants := _variants(kind):
+            kind = variants[str(part)]
+        else:
+            kind = _inner(kind)
         if type(None) in get_args(kind):
             kind = next(k for k in get_args(kind) if k is not type(None))
     return kind
+
+
+def _variants(kind: Any) -> dict[str, Any]:
+    """The models of a union by the family that tells them apart; empty for other types."""
+    families = {one: _keys(one).get("family") for one in get_args(kind)}
+    return {get_args(family)[0]: one for one, family in families.items() if family is not None}
 
 
 def _inner(kind: Any) -> Any:

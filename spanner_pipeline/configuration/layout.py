@@ -1,21 +1,53 @@
-"""How the bytes of a file become rows of texts, as declared."""
+"""How the bytes of a file become rows of texts, as declared: one model a format family."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from spanner_pipeline.configuration.values import Strict
 
 
-class Format(Strict):
-    """How the bytes of a file become rows of texts."""
+class Layout(Strict):
+    """What all families share: the texts that stand for null."""
 
-    family: Literal["delimited", "json_lines", "access_log", "parquet"]
+    nulls: tuple[str, ...] = ("",)
+
+
+class TextLayout(Layout):
+    """A family whose files are lines of text."""
+
+    encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
+
+
+class Delimited(TextLayout):
+    """Delimited text; `columns` lists all header names, where a new one shall be an error."""
+
+    family: Literal["delimited"]
     columns: tuple[str, ...] = ()
     separator: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', max_length=1)
-    encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
+
+
+class JsonLines(TextLayout):
+    """One JSON object a line; columns are named by dotted paths."""
+
+    family: Literal["json_lines"]
+
+
+class AccessLog(TextLayout):
+    """Access logs of a web server, in a known layout."""
+
+    family: Literal["access_log"]
     layout: Literal["combined", "common"] = "combined"
-    nulls: tuple[str, ...] = ("",)
+
+
+class Parquet(Layout):
+    """Parquet files; `columns` lists all names, where a new one shall be an error."""
+
+    family: Literal["parquet"]
+    columns: tuple[str, ...] = ()
+
+
+Format = Annotated[Delimited | JsonLines | AccessLog | Parquet, Field(discriminator="family")]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format
-from spanner_pipeline.sources.delimited import check_columns
+from spanner_pipeline.configuration.layout import AccessLog
+from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
 
@@ -30,10 +30,10 @@ FIELDS = {"common": _FIELDS, "combined": [*_FIELDS, "referer", "user_agent"]}
 """The source columns that a layout offers."""
 
 
-def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_rows(file: SourceFile, layout: AccessLog, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each field."""
     names = FIELDS[layout.layout]
-    check_columns(file, names, layout, needed)
+    check_columns(file, names, needed, line=1)
     for lines in read_lines(file, layout.encoding):
         fields = pl.col("original").str.extract_groups(_LAYOUTS[layout.layout])
         renamed = fields.struct.rename_fields([f"raw.{name}" for name in names])

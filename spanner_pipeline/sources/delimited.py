@@ -13,13 +13,14 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.layout import Delimited
 from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
 
 
-def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_rows(file: SourceFile, layout: Delimited, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each header name."""
     header: list[str] | None = None
     for records in _records(file, layout):
@@ -31,7 +32,7 @@ def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterat
             yield _split(records, layout, header)
 
 
-def _header(file: SourceFile, layout: Format, line: str, needed: Sequence[str]) -> list[str]:
+def _header(file: SourceFile, layout: Delimited, line: str, needed: Sequence[str]) -> list[str]:
     rows = csv.reader(
         [line],
         delimiter=layout.separator,
@@ -39,39 +40,11 @@ def _header(file: SourceFile, layout: Format, line: str, needed: Sequence[str]) 
         quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
     )
     names = [name.strip() for name in next(iter(rows), [])]
-    check_columns(file, names, layout, needed)
+    check_columns(file, names, needed, layout.columns, line=1)
     return names
 
 
-def check_columns(
-    file: SourceFile, found: Sequence[str], layout: Format, needed: Sequence[str]
-) -> None:
-    """Compare the columns of a file with those declared and read.
-
-    Raises:
-        SourceFileError: When they differ; names every column that is missing or unknown.
-    """
-    expected = list(layout.columns) or list(needed)
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected] if layout.columns else []
-    twice = sorted({name for name in found if list(found).count(name) > 1})
-    complaints = [
-        f"{what} {', '.join(names)}"
-        for what, names in (("misses", missing), ("also has", unknown), ("has twice", twice))
-        if names
-    ]
-    if complaints:
-        raise SourceFileError(
-            file.name,
-            f"has other columns than declared: it {'; '.join(complaints)}.",
-            "correct the columns in the source's YAML, or fetch the right file "
-            f"(columns found: {', '.join(found)}).",
-            line=None if layout.family == "parquet" else 1,
-            column=(missing or unknown or twice)[0],
-        )
-
-
-def _records(file: SourceFile, layout: Format) -> Iterator[pl.DataFrame]:
+def _records(file: SourceFile, layout: Delimited) -> Iterator[pl.DataFrame]:
     """Join physical lines into records: a line break inside quotes does not end one."""
     pending: pl.DataFrame | None = None
     for lines in read_lines(file, layout.encoding):
@@ -104,7 +77,7 @@ def _records(file: SourceFile, layout: Format) -> Iterator[pl.DataFrame]:
         )
 
 
-def _split(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataFrame:
+def _split(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
     quoted = pl.lit(value=False)
     if layout.quote:
         quoted = pl.col("original").str.contains(layout.quote, literal=True)
@@ -120,7 +93,7 @@ def _split(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataF
     return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
 
 
-def _split_quoted(records: pl.DataFrame, layout: Format, header: list[str]) -> pl.DataFrame:
+def _split_quoted(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
     separator, quote = re.escape(layout.separator), re.escape(layout.quote)
     field = (
         rf"(?s){separator}(?:{quote}(?:[^{quote}]|{quote}{quote})*{quote}|[^{separator}{quote}]*)"

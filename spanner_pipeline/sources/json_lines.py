@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.layout import JsonLines
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
 
@@ -19,7 +19,7 @@ _LEXEME = r'("(?:[^"\\]|\\.)*")|(-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)'
 _OPEN, _CLOSE = "\x01", "\x02"
 
 
-def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_rows(file: SourceFile, layout: JsonLines, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line`, `original`, `malformed`, `content` and a column `raw.<path>` for each needed.
 
     A path that a row does not have is null there: an optional key need not be in every file.

@@ -13,16 +13,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.layout import Parquet
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources.delimited import check_columns
+from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
 
 BATCH_ROWS = 200_000
 _DAMAGE = (pa.ArrowException, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
-def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_rows(file: SourceFile, layout: Parquet, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line` (row number), `original` (its texts as JSON), `malformed`, `raw.<name>`.
 
     Raises:
@@ -31,7 +31,7 @@ def read_rows(file: SourceFile, layout: Format, needed: Sequence[str]) -> Iterat
     line = 1
     try:
         with pq.ParquetFile(file.path, page_checksum_verification=True) as rows:
-            check_columns(file, rows.schema_arrow.names, layout, needed)
+            check_columns(file, rows.schema_arrow.names, needed, layout.columns)
             for batch in rows.iter_batches(BATCH_ROWS):
                 yield _texts(pl.DataFrame(batch), line)
                 line += batch.num_rows

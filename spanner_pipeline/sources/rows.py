@@ -8,12 +8,13 @@ deliveries) and one text column `raw.<name>` for each source column that the sou
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
+from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.layout import Layout, TextLayout
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
@@ -21,12 +22,17 @@ from spanner_pipeline.sources import access_log, delimited, json_lines, parquet
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import ends_with
 
-_FAMILIES = {
+Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
+"""Reads a file of one family, as its layout declares; the last argument is the columns to read."""
+
+_FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
     "delimited": delimited.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
 }
+_WITHOUT_HEADER = {"json_lines"}
+"""Families whose rows each name their own columns: one is missing when no row has it."""
 
 
 def raw(name: str) -> str:
@@ -55,7 +61,7 @@ def read_rows(source: Source, files: Sequence[SourceFile]) -> Iterator[pl.DataFr
             raise SourceFileError(
                 file.name, "holds no rows.", "fetch it again, or exclude it from `files`."
             )
-        if absent and source.format.family == "json_lines":
+        if absent and source.format.family in _WITHOUT_HEADER:
             raise SourceFileError(
                 file.name,
                 f"has other columns than declared: no row has {', '.join(sorted(absent))}.",
@@ -98,8 +104,8 @@ def _content(fields: list[str]) -> pl.Expr:
     return pl.concat_str(parts)
 
 
-def _refuse_cut_end(file: SourceFile, layout: Format, batch: pl.DataFrame) -> None:
-    if layout.family == "parquet" or not batch["malformed"][-1]:
+def _refuse_cut_end(file: SourceFile, layout: Layout, batch: pl.DataFrame) -> None:
+    if not isinstance(layout, TextLayout) or not batch["malformed"][-1]:
         return
     if ends_with(file, layout.encoding, batch["original"][-1]):
         raise SourceFileError(
