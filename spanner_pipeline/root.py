@@ -52,6 +52,11 @@ class DataRoot:
         return self._made / "quarantine"
 
     @property
+    def repairs(self) -> Path:
+        """Rejected rows as a person mended them; part of what is delivered, not made by runs."""
+        return self.path / "repairs"
+
+    @property
     def reports(self) -> Path:
         """Reconciliation reports."""
         return self._made / "reports"

@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"root", "engine", "whole", "presence", "selection", "passing"},
     {"sources"},
     {"validation", "staging"},
-    {"lake", "importing", "plan", "arrivals"},
+    {"lake", "importing", "repairs", "plan", "arrivals"},
     {"usage", "reconciliation"},
     {"assets", "definitions"},
     {"cli"},

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, coloured, complain, out, progress, short, show
+from spanner_pipeline.cli.terminal import (
+    Data,
+    coloured,
+    complain,
+    misuse,
+    out,
+    progress,
+    short,
+    show,
+)
 from spanner_pipeline.control import ControlTotals
 from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
@@ -34,12 +43,26 @@ _SHOWN_OF_METER = 5
 
 @app.command()
 def backfill(
-    sources: Sources = None, first: First = None, last: Last = None, data: Data = None
+    sources: Sources = None,
+    first: First = None,
+    last: Last = None,
+    repaired: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from-quarantine",
+            help="Take the mended rows of this file, `quarantine/…/*.repair.*`; repeatable.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
+    data: Data = None,
 ) -> None:
     """Import legacy usage into the lake, then reconcile it with the old bills."""
     from spanner_pipeline.assets.backfill import run_backfill  # Dagster loads slowly: only here
 
     root = DataRoot.locate(data)
+    if repaired:
+        first, last = _take_repairs(root, sources or [], repaired)
     with progress() as on_source:
         outcome = run_backfill(root, sources or [], first, last, on_source)
     show(_totals_table(outcome.totals))
@@ -57,6 +80,24 @@ def backfill(
         out.print("Nothing changed: all of this was in the lake already.")
     failed = any(verdict.verdict == "FAIL" for verdict in outcome.verdicts)
     raise typer.Exit(1 if failed or outcome.failures or outcome.broken else 0)
+
+
+def _take_repairs(root: DataRoot, names: list[str], files: list[Path]) -> tuple[str, str]:
+    """Take mended rows; the first and last partition that they are of."""
+    from spanner_pipeline.repairs import take_repairs
+
+    if len(names) != 1:
+        misuse("--from-quarantine needs the one source that the rows are of.")
+    [source] = select_sources(load_catalog(root), names)
+    partitions: set[str] = set()
+    for file in files:
+        taken = take_repairs(root, source, file)
+        partitions |= taken.mended.keys()
+        out.print(f"{file.name}: {taken.describe()}", markup=False, soft_wrap=True)
+    if not partitions:
+        out.print("Nothing was mended, so there is nothing to import.")
+        raise typer.Exit(1)
+    return min(partitions), max(partitions)
 
 
 @app.command()

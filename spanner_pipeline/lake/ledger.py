@@ -49,7 +49,7 @@ def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> s
 
     Where the names of files mean something, they are part of the content.
     """
-    known = (f"{f.digest} {f.name}" if source.reads_file_names else f.digest for f in files)
+    known = (f"{f.content} {f.name}" if source.reads_file_names else f.content for f in files)
     digest = hashlib.sha256("".join(sorted(known)).encode()).hexdigest()
     return f"{source.source}/{partition}/{digest[:16]}"
 

@@ -10,7 +10,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 
@@ -32,6 +32,8 @@ class SourceFile:
         size: Its bytes.
         revision: Its place in the declared order of deliveries; None where none is declared, or the
             order does not say.
+        repair: The rows of it that a person mended, if there are any.
+        repair_digest: SHA-256 of `repair`, in hexadecimal; empty without one.
     """
 
     name: str
@@ -39,6 +41,13 @@ class SourceFile:
     digest: str
     size: int
     revision: int | None = None
+    repair: Path | None = None
+    repair_digest: str = ""
+
+    @property
+    def content(self) -> str:
+        """What was delivered, by digest: the file and its mended rows."""
+        return f"{self.digest} {self.repair_digest}" if self.repair is not None else self.digest
 
 
 @dataclass(frozen=True)
@@ -129,9 +138,23 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
         )
     revisions = _revisions(root, source, partition, paths)
     files = [_read(root, path, revisions.get(path)) for path in paths]
+    files = [_with_repair(root, source, partition, file) for file in files]
     if _would_count_copies(source):
         _refuse_copies(files)
     return files
+
+
+def repair_file(root: DataRoot, source: Source, partition: str, file: SourceFile) -> Path:
+    """Where the mended rows of a file are kept; other bytes under its name have none."""
+    return root.repairs / source.source / partition / f"{file.digest[:16]}.parquet"
+
+
+def _with_repair(root: DataRoot, source: Source, partition: str, file: SourceFile) -> SourceFile:
+    repair = repair_file(root, source, partition, file)
+    if not repair.is_file():
+        return file
+    digest = hashlib.sha256(repair.read_bytes()).hexdigest()
+    return replace(file, repair=repair, repair_digest=digest)
 
 
 def present_files(root: DataRoot, source: Source, partition: str) -> list[Path]:

@@ -25,15 +25,18 @@ def read_rows(file: SourceFile, layout: JsonLines, needed: Sequence[str]) -> Ite
     A path that a row does not have is null there: an optional key need not be in every file.
     """
     for lines in read_lines(file, layout.encoding):
-        rows = lines.filter(pl.col("original").str.strip_chars() != "").with_columns(
-            _quoted_numbers(pl.col("original")).alias("_json")
-        )
-        is_object = pl.col("original").str.contains(r"^\s*\{") & pl.col("content").is_not_null()
-        rows = rows.with_columns(pl.col("_json").str.json_path_match("$").alias("content"))
-        yield rows.with_columns(
-            is_object.not_().alias("malformed"),
-            *(_at(name).alias(f"raw.{name}") for name in needed),
-        ).drop("_json")
+        yield parse_objects(lines.filter(pl.col("original").str.strip_chars() != ""), needed)
+
+
+def parse_objects(lines: pl.DataFrame, needed: Sequence[str]) -> pl.DataFrame:
+    """Give `line` and `original`, a JSON object, the other columns that `read_rows` yields."""
+    rows = lines.with_columns(_quoted_numbers(pl.col("original")).alias("_json"))
+    is_object = pl.col("original").str.contains(r"^\s*\{") & pl.col("content").is_not_null()
+    rows = rows.with_columns(pl.col("_json").str.json_path_match("$").alias("content"))
+    return rows.with_columns(
+        is_object.not_().alias("malformed"),
+        *(_at(name).alias(f"raw.{name}") for name in needed),
+    ).drop("_json")
 
 
 def _quoted_numbers(text: pl.Expr) -> pl.Expr:

@@ -20,6 +20,7 @@ from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources import access_log, delimited, json_lines, parquet
 from spanner_pipeline.sources.files import SourceFile
+from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
 
 Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
@@ -50,24 +51,53 @@ def read_rows(source: Source, files: Sequence[SourceFile]) -> Iterator[pl.DataFr
     for file in files:
         rows = 0
         absent = set(source.essential_columns)
-        for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
-            if batch.is_empty():
-                continue
+        for batch in whole_rows(source, file):
             rows += batch.height
             absent -= {name for name in absent if batch[raw(name)].null_count() < batch.height}
-            _refuse_cut_end(file, source.format, batch)
             yield _with_origin(file, source, batch, with_content)
         if rows == 0:
             raise SourceFileError(
                 file.name, "holds no rows.", "fetch it again, or exclude it from `files`."
             )
-        if absent and source.format.family in _WITHOUT_HEADER:
+        if absent and is_json(source):
             raise SourceFileError(
                 file.name,
                 f"has other columns than declared: no row has {', '.join(sorted(absent))}.",
                 "correct the paths in the source's YAML, or fetch the right file.",
                 column=min(absent),
             )
+
+
+def whole_rows(source: Source, file: SourceFile) -> Iterator[pl.DataFrame]:
+    """Read one file as its family gives it, with every column; mended rows stand for the old ones.
+
+    Raises:
+        SourceFileError: When the file cannot be read as declared.
+    """
+    mended = mended_rows(source, file)
+    for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
+        if batch.is_empty():
+            continue
+        _refuse_cut_end(file, source.format, batch)
+        if mended is not None:
+            batch = batch.join(mended, on="line", how="anti")
+        if not batch.is_empty():
+            yield batch
+    if mended is not None:
+        yield mended
+
+
+def mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
+    """The mended rows of a file, with the columns of its family; None where there are none."""
+    if file.repair is None:
+        return None
+    rows = pl.read_parquet(file.repair)
+    return parse_objects(rows, source.columns) if is_json(source) else rows
+
+
+def is_json(source: Source) -> bool:
+    """Whether rows are JSON objects, each with keys of its own."""
+    return source.format.family in _WITHOUT_HEADER
 
 
 def _with_origin(

@@ -66,6 +66,6 @@ def test_maintenance_shows_its_default(ui: Page) -> None:
 def test_a_broken_source_is_red_with_its_mistake_and_the_others_are_there(ui: Page) -> None:
     ui.goto("/assets/wharf/broken?view=checks")
     see(ui, "yaml_is_sound")
-    ui.get_by_text("sources/wharf.yaml:3: format.family: must be 'delimited'").wait_for()
+    ui.get_by_text("sources/wharf.yaml:3: format.family: must be one of 'delimited'").wait_for()
     ui.get_by_text("Failed", exact=True).first.wait_for()
     keep(ui, "6-broken")
