@@ -50,6 +50,18 @@ def copy_family(family: str, folder: Path) -> DataRoot:
     return DataRoot(root)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no core is left with one at the end."""
+
+    def weight(item: pytest.Item) -> int:
+        return -2 * bool(item.get_closest_marker("ui")) - bool(item.get_closest_marker("slow"))
+
+    heaviest: dict[Path, int] = {}
+    for item in items:
+        heaviest[item.path] = min(heaviest.get(item.path, 0), weight(item))
+    items.sort(key=lambda item: heaviest[item.path])
+
+
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real legacy data, which no repository holds."""
