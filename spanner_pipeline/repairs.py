@@ -23,6 +23,7 @@ from spanner_pipeline.presence import one_at_a_time
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files, repair_file
 from spanner_pipeline.sources.rows import is_json, raw, whole_rows
+from spanner_pipeline.sources.texts import is_number
 from spanner_pipeline.staging import REJECTED
 from spanner_pipeline.whole import written_whole
 
@@ -130,10 +131,20 @@ def _as_csv(source: Source, rows: pl.DataFrame, *, header: bool) -> bytes:
         *(pl.col(name).alias(names[name]) for name in BESIDE),
     )
     separator, quote = _dialect(source)
-    text = told.write_csv(
+    text = told.select(_harmless(pl.col(name)).alias(name) for name in told.columns).write_csv(
         include_header=header, include_bom=header, separator=separator, quote_char=quote
     )
     return text.encode()
+
+
+def _harmless(text: pl.Expr) -> pl.Expr:
+    """A cell that no spreadsheet takes for a formula; `_as_it_was` undoes it."""
+    formula = text.str.contains(r"^'*[=+\-@\t\r]") & ~is_number(text)
+    return pl.when(formula).then(pl.lit("'") + text).otherwise(text)
+
+
+def _as_it_was(text: pl.Expr) -> pl.Expr:
+    return pl.when(text.str.contains(r"^'+[=+\-@\t\r]")).then(text.str.slice(1)).otherwise(text)
 
 
 def _dialect(source: Source) -> tuple[str, str]:
@@ -306,7 +317,7 @@ def _read_csv(source: Source, path: Path) -> pl.DataFrame:
     return rows.select(
         pl.int_range(2, pl.len() + 2).alias("_at"),
         pl.col(names[ROW]).alias(ROW),
-        *(pl.col(name).alias(raw(name)) for name in rows.columns if name not in marks),
+        *(_as_it_was(pl.col(name)).alias(raw(name)) for name in rows.columns if name not in marks),
     )
 
 

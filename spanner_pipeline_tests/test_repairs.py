@@ -237,6 +237,32 @@ def test_columns_of_the_source_keep_their_names(make_root: MakeRoot, run: Run) -
     assert quantity(root) == 7
 
 
+def test_formulas_are_harmless_in_a_spreadsheet_and_come_back_as_they_were(
+    make_root: MakeRoot, run: Run
+) -> None:
+    notes = ["=cmd|' /C calc'!A0", "'=1", "@x", "-2", "+x", "'quoted'"]
+    lines = [f"2026-01-01T0{n}:00:00Z,acme,x,{note}" for n, note in enumerate(notes)]
+    content = "\n".join(["at,customer,n,note", *lines, ""])
+    root = make_root({"m": METER}, {"old": source()}, {"old.csv": content})
+    run("backfill", data=root)
+    path = repair_file(root)
+    rows = read(path)
+    assert [row["note"] for row in rows] == [
+        "'=cmd|' /C calc'!A0",
+        "''=1",
+        "'@x",
+        "-2",
+        "'+x",
+        "'quoted'",
+    ]
+    untouched = run("backfill", "old", "--from-quarantine", str(path), data=root)
+    assert "Nothing was mended" in untouched.out
+    write(path, [row | {"n": "1"} for row in rows])
+    assert run("backfill", "old", "--from-quarantine", str(path), data=root).code == 0
+    [kept] = root.repairs.rglob("*.parquet")
+    assert pl.read_parquet(kept)["raw.note"].to_list() == notes
+
+
 def test_it_needs_the_one_source(rejected: DataRoot, run: Run) -> None:
     ended = run("backfill", "--from-quarantine", str(repair_file(rejected)), data=rejected)
     assert ended.code == 2
