@@ -34,6 +34,7 @@ does not have the layout, its text."""
 BESIDE_JSON = "quarantine"
 """The key that holds them in a JSON object."""
 
+_NAME_BYTES = 100
 _JSON_BESIDE = rf',?\s*"{BESIDE_JSON}"\s*:\s*\{{(?:[^{{}}"]|"(?:[^"\\]|\\.)*")*\}}'
 
 
@@ -83,8 +84,7 @@ def write_repair_files(
         if of_file.head(1).collect().is_empty():
             continue
         ending = "jsonl" if is_json(source) else "csv"
-        name = PurePath(file.name).name
-        path = place / f"{digest}.{name}.repair.{ending}"
+        path = place / f"{digest}.{file.digest[:8]}.{_short(file)}.repair.{ending}"
         with written_whole(path) as work, work.open("wb") as out:
             first = True
             for rows in _with_reasons(source, file, of_file, f"{partition}/{file.digest[:16]}/"):
@@ -104,6 +104,12 @@ def _with_reasons(
         found = rows.join(reasons, on="line", maintain_order="left")
         if not found.is_empty():
             yield found.with_columns((pl.lit(name) + pl.col("line").cast(pl.String)).alias(ROW))
+
+
+def _short(file: SourceFile) -> str:
+    """A file's own name, as far as a longer one of ours leaves room for it."""
+    name = PurePath(file.name).name.encode()
+    return name[:_NAME_BYTES].decode(errors="ignore")
 
 
 def _kept(root: DataRoot, source: Source, batch: str) -> list[Path]:

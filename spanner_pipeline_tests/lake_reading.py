@@ -31,6 +31,8 @@ def quarantined(root: DataRoot) -> pl.DataFrame:
     """All rejected rows, whatever source and meter, in file and line order."""
     files = sorted(root.quarantine.glob("**/*.rejected.parquet"))
     frames = [pl.read_parquet(file) for file in files]
+    if not frames:
+        return pl.DataFrame()
     return pl.concat(frames, how="diagonal_relaxed").sort("meter", "source_file", "source_line")
 
 

@@ -105,7 +105,9 @@ def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -
         *_dimension_texts(usage, meter),
     )
     frame = frame.with_columns(
-        texts.naive_time(usage.timestamp, pl.col("text.timestamp")).alias("naive_time"),
+        texts.of_four_digits(texts.naive_time(usage.timestamp, pl.col("text.timestamp"))).alias(
+            "naive_time"
+        ),
         texts.aware_time(usage.timestamp, pl.col("text.timestamp")).alias("_aware"),
         *_typed_dimensions(frame, meter),
         *_identity(frame, source),
@@ -122,7 +124,9 @@ def _timestamp(timestamp: Timestamp, zone: str | None) -> pl.Expr:
     if zone is not None:
         local = texts.localized(pl.col("naive_time"), zone, timestamp.ambiguous)
         time = pl.coalesce(time, local)
-    return pl.when(~texts.finer_than_microseconds(pl.col("text.timestamp"))).then(time)
+    return pl.when(~texts.finer_than_microseconds(pl.col("text.timestamp"))).then(
+        texts.of_four_digits(time)
+    )
 
 
 def _ambiguous(timestamp: Timestamp, zone: str | None) -> pl.Expr:

@@ -90,6 +90,11 @@ def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
     return parsed.cast(MICROSECONDS_UTC)
 
 
+def of_four_digits(time: pl.Expr) -> pl.Expr:
+    """A time of the years 1 to 9999; no date, partition or RFC 3339 text can be made of others."""
+    return pl.when(time.dt.year().is_between(1, 9999)).then(time)
+
+
 def _since_1970(text: pl.Expr, decimals: int) -> pl.Expr:
     """Put the digits of a count together as whole microseconds; null where there are more."""
     fits = text.str.contains(rf"^-?[0-9]{{1,{17 - decimals}}}(\.[0-9]{{0,{decimals}}}0*)?$")
