@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spanner_pipeline.configuration.billing import Period
 from spanner_pipeline.presets import list_presets
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import Run
@@ -67,3 +68,9 @@ def test_an_unknown_preset_is_refused_with_those_that_exist(run: Run, tmp_path: 
     assert "no preset `no_such`" in ended.err
     assert "orb_events" in ended.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format_", ["iso8601", "epoch_seconds", "%Y-%m-%dT%H"])
+def test_a_calendar_period_with_hours_is_refused_on_load(format_: str) -> None:
+    with pytest.raises(ValueError, match="cannot have hours"):
+        Period.model_validate({"column": "c", "grain": "month", "format": format_, "zone": "UTC"})
