@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
-    {"root", "engine", "whole", "presence", "selection", "passing"},
+    {"root", "engine", "whole", "presence", "selection", "passing", "presets"},
     {"sources"},
     {"validation", "staging"},
     {"lake", "importing", "repairs", "plan", "arrivals"},
@@ -29,7 +29,8 @@ FLOORS: list[set[str]] = [
     {"cli"},
 ]
 """From the ground up. `root` is the catalog; `engine` opens DuckDB; `whole` puts files in place;
-`presence` says who is at work, `selection` what a command means."""
+`presence` says who is at work, `selection` what a command means,
+`presets` are ready sources."""
 
 APART = {"sample"}
 """Makes legacy files; shares nothing with what reads them but the errors."""

@@ -10,7 +10,16 @@ import sys
 
 import typer
 
-from spanner_pipeline.cli import answers, catalog, evidence, explain, importing, lake, notes
+from spanner_pipeline.cli import (
+    answers,
+    catalog,
+    evidence,
+    explain,
+    importing,
+    lake,
+    notes,
+    presets,
+)
 from spanner_pipeline.cli.terminal import complain
 from spanner_pipeline.errors import PipelineError
 
@@ -22,6 +31,7 @@ app = typer.Typer(
 )
 for part in (importing, answers, explain, evidence, notes, lake, catalog):
     app.add_typer(part.app)
+catalog.sources_app.add_typer(presets.app)
 
 
 def main() -> None:

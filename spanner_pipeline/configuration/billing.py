@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration import patterns
 from spanner_pipeline.configuration.values import (
+    EPOCHS,
     ISO8601,
     Filter,
     Quantity,
@@ -70,6 +71,8 @@ class Period(Strict):
                 raise ValueError("takes `column` with `grain`, or `start` with `end`, not both.")
             if self.grain is None:
                 raise ValueError("needs `grain`: day, month or year.")
+            if self.in_times:
+                raise ValueError("is a calendar's; its `format` cannot have hours. Use `start`.")
         elif self.start is None or ends != 1:
             raise ValueError("needs `column` and `grain`, or `start` and one of `end` and `last`.")
         elif self.grain is not None:
@@ -88,7 +91,7 @@ class Period(Strict):
     @property
     def in_times(self) -> bool:
         """Whether it begins and ends at times, not days."""
-        return self.pattern == ISO8601 or "%H" in self.pattern
+        return self.pattern == ISO8601 or self.pattern in EPOCHS or "%H" in self.pattern
 
     @property
     def columns(self) -> list[str]:
