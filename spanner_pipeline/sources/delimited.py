@@ -17,7 +17,10 @@ from spanner_pipeline.configuration.layout import Delimited
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.lines import read_lines
+from spanner_pipeline.sources.lines import LONGEST_LINE, read_lines
+
+_MOST_LINES = 100_000
+"""Lines inside one pair of quotes beyond which the quote was no quote."""
 
 
 def read_rows(file: SourceFile, layout: Delimited, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -62,6 +65,9 @@ def _records(file: SourceFile, layout: Delimited) -> Iterator[pl.DataFrame]:
             if lines["_open"][-1]:
                 last = lines["_record"][-1]
                 pending = lines.filter(pl.col("_record") == last).select("line", "original")
+                characters = pending["original"].str.len_chars().sum()
+                if pending.height > _MOST_LINES or characters > LONGEST_LINE:
+                    raise _never_closed(file, pending["line"][0])
                 lines = lines.filter(pl.col("_record") != last)
             lines = lines.group_by("_record", maintain_order=True).agg(
                 pl.col("line").first(), pl.col("original").str.join("\n")
@@ -69,12 +75,16 @@ def _records(file: SourceFile, layout: Delimited) -> Iterator[pl.DataFrame]:
         if not lines.is_empty():
             yield lines.select("line", "original")
     if pending is not None:
-        raise SourceFileError(
-            file.name,
-            "opens a quote here that is never closed: the file is cut off, or the quote is text.",
-            'fetch the file again, repair the line, or declare `quote: ""`.',
-            line=pending["line"][0],
-        )
+        raise _never_closed(file, pending["line"][0])
+
+
+def _never_closed(file: SourceFile, line: int) -> SourceFileError:
+    return SourceFileError(
+        file.name,
+        "opens a quote here that is never closed: the file is cut off, or the quote is text.",
+        'fetch the file again, repair the line, or declare `quote: ""`.',
+        line=line,
+    )
 
 
 def _split(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:

@@ -13,6 +13,7 @@ import codecs
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,11 +26,33 @@ from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.files import SourceFile
 
 BLOCK_CHARACTERS = 8 << 20
-_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, pa.ArrowException)
+LONGEST_LINE = 16 << 20
+"""Characters of a line or record beyond which it is no usage event, and would fill the memory."""
+
+_DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
 
 def _open_zstandard(path: Path) -> Any:
     return pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")
+
+
+def _open_zip(path: Path) -> Any:
+    archive = zipfile.ZipFile(path)
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    if len(members) != 1:
+        raise _UnreadableZipError(
+            f"is a zip archive of {len(members)} files.", "unpack it, or pack each file alone."
+        )
+    if members[0].flag_bits & 1:
+        raise _UnreadableZipError("is an encrypted zip archive.", "unpack it first.")
+    try:
+        return archive.open(members[0])
+    except NotImplementedError as error:
+        raise _UnreadableZipError(f"is a zip archive: {error}.", "unpack it first.") from error
+
+
+class _UnreadableZipError(Exception):
+    """A zip archive that is whole, and yet no one file: what it is, and the remedy."""
 
 
 _COMPRESSIONS: dict[bytes, Callable[[Path], Any]] = {
@@ -37,6 +60,7 @@ _COMPRESSIONS: dict[bytes, Callable[[Path], Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstandard,
+    b"PK\x03\x04": _open_zip,
 }
 
 
@@ -53,7 +77,10 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
             io.TextIOWrapper(binary, _codec(encoding), newline="\n") as text,
         ):
             while block := text.read(BLOCK_CHARACTERS):
-                block += text.readline()
+                rest = text.readline(LONGEST_LINE)
+                if len(rest) == LONGEST_LINE:
+                    raise too_long(file, first + block.count("\n"))
+                block += rest
                 batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
                 numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
                 yield batch.select(numbers.alias("line"), "original")
@@ -65,12 +92,24 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
             "declare its `encoding` under `format`, or convert the file.",
             line=_first_undecodable_line(file, encoding),
         ) from error
+    except _UnreadableZipError as error:
+        raise SourceFileError(file.name, *error.args) from None
     except _DAMAGE as error:
         raise SourceFileError(
             file.name,
             f"is cut off or damaged: {error}.",
             "fetch it again from the old system.",
         ) from error
+
+
+def too_long(file: SourceFile, line: int) -> SourceFileError:
+    """The error of a line or record that is longer than any usage event."""
+    return SourceFileError(
+        file.name,
+        f"has a line of more than {LONGEST_LINE:,} characters.",
+        "split it into one row a line, or declare another `format`.",
+        line=line,
+    )
 
 
 def ends_with(file: SourceFile, encoding: str, text: str) -> bool:

@@ -10,6 +10,9 @@ import gzip
 import io
 import lzma
 import random
+import subprocess
+import sys
+import zipfile
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -500,6 +503,80 @@ def test_a_wrong_header_is_an_error_that_names_it(hostile: Hostile, head: str) -
 def test_a_row_of_another_layout_is_kept_as_it_was(hostile: Hostile, row: str) -> None:
     done = hostile(source("delimited"), f"at,customer,n\n{row}\n{GOOD},acme,1\n", "f.csv")
     assert sum(rejected(done).values()) == 1
+
+
+def zipped(*names: str, content: bytes = CSV) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in names:
+            archive.writestr(name, b"" if name.endswith("/") else content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("names", [("f.csv",), ("../../f.csv",), ("/etc/f.csv",), ("d/", "d/f")])
+def test_a_zip_of_one_file_is_read_and_never_unpacked(
+    hostile: Hostile, names: tuple[str, ...]
+) -> None:
+    done = hostile(source("delimited"), zipped(*names), "f.zip")
+    assert isinstance(done, UsageImport)
+    assert done.totals.new.rows == 2_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        pytest.param(zipped("a.csv", "b.csv"), "is a zip archive of 2 files", id="two"),
+        pytest.param(zipped("d/"), "is a zip archive of 0 files", id="none"),
+        pytest.param(zipped("f.csv")[:-1], "is cut off or damaged", id="cut by a byte"),
+        pytest.param(zipped("f.csv")[:900], "is cut off or damaged", id="cut in the middle"),
+        pytest.param(
+            zipped("f.csv").replace(b"\x00\x00\x08\x00", b"\x01\x00\x08\x00"),
+            "encrypted",
+            id="locked",
+        ),
+    ],
+)
+def test_another_zip_is_an_error(hostile: Hostile, content: bytes, said: str) -> None:
+    assert said in str(hostile(source("delimited"), content, "f.zip"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("start", "filling"),
+    [
+        pytest.param(b"", b"x", id="one line"),
+        pytest.param(b'at,customer,n\n"', b"x\n", id="one quote"),
+        pytest.param(CSV, b"\x00", id="after good rows"),
+    ],
+)
+def test_a_bomb_of_one_record_is_refused_before_it_fills_the_memory(
+    make_root: MakeRoot, start: bytes, filling: bytes
+) -> None:
+    """A gibibyte in one line or record; without a limit the process would grow by that at least."""
+    mebibyte = gzip.compress(filling * ((1 << 20) // len(filling)))
+    bomb = gzip.compress(start) + mebibyte * 1024
+    root = make_root({"m": METER}, {"old": source("delimited")}, {"f.gz": bomb})
+    code = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from spanner_pipeline.errors import PipelineError\n"
+        "from spanner_pipeline.importing import import_partition\n"
+        "from spanner_pipeline.root import DataRoot, load_catalog\n"
+        "root = DataRoot(Path(sys.argv[1]))\n"
+        "catalog = load_catalog(root)\n"
+        "try:\n"
+        "    import_partition(root, catalog, catalog.sources['old'], 'whole')\n"
+        "except PipelineError as error:\n"
+        "    print(error)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(root.path)], capture_output=True, text=True, check=True
+    )
+    said, peak = ended.stdout.rsplit(maxsplit=1)
+    assert "more than 16,777,216 characters" in said or "never closed" in said
+    assert "legacy/f.gz:" in said
+    assert int(peak) < 700, f"{peak} MiB"
 
 
 def test_a_bare_carriage_return_joins_no_rows(hostile: Hostile) -> None:
