@@ -43,7 +43,7 @@ ui: sample ## start Dagster's web server and daemon on the same instance (PORT=3
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
 test: lint ## lint, then the whole suite
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(READY) ## only the slow tests
 	@$(BIN)/python -m pytest -q -m slow

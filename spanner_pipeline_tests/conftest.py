@@ -50,23 +50,6 @@ def copy_family(family: str, folder: Path) -> DataRoot:
     return DataRoot(root)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that both cores end together.
-
-    A file's tests stay together, for what they share; those that drive a browser share one server.
-    """
-
-    def weight(item: pytest.Item) -> int:
-        return -2 * bool(item.get_closest_marker("ui")) - bool(item.get_closest_marker("slow"))
-
-    heaviest: dict[Path, int] = {}
-    for item in items:
-        heaviest[item.path] = min(heaviest.get(item.path, 0), weight(item))
-        browser = item.get_closest_marker("ui") is not None
-        item.add_marker(pytest.mark.xdist_group("browser" if browser else str(item.path)))
-    items.sort(key=lambda item: heaviest[item.path])
-
-
 @pytest.fixture
 def shared_data() -> Path:
     """The folder of real legacy data, which no repository holds."""
