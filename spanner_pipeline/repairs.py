@@ -18,7 +18,7 @@ from spanner_pipeline.configuration.layout import Delimited
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.ledger import batch_name
-from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.quarantine import quarantine_file, repair_files
 from spanner_pipeline.presence import one_at_a_time
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files, repair_file
@@ -67,7 +67,7 @@ def write_repair_files(
     """Write a file to mend for each legacy file that has rejected rows; memory stays flat."""
     _, partition, digest = batch.split("/")
     place = root.quarantine / source.source / partition
-    for old in place.glob(f"{digest}.*.repair.*"):
+    for old in repair_files(root, batch):
         old.unlink(missing_ok=True)
     kept = _kept(root, source, batch)
     if not kept:

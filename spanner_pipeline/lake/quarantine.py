@@ -26,6 +26,12 @@ def quarantine_file(root: DataRoot, batch: str, usage: str, kind: Kind) -> Path:
     return root.quarantine / source / partition / f"{file_name(usage)}.{digest}.{kind}.parquet"
 
 
+def repair_files(root: DataRoot, batch: str) -> list[Path]:
+    """The files to mend of a delivery, one a legacy file that has rejected rows."""
+    source, partition, digest = batch.split("/")
+    return sorted((root.quarantine / source / partition).glob(f"{digest}.*.repair.*"))
+
+
 class _Import(Protocol):
     @property
     def batch(self) -> str: ...

@@ -25,7 +25,7 @@ from spanner_pipeline.lake.ledger import (
     caught_up,
     whoever,
 )
-from spanner_pipeline.lake.quarantine import KINDS, quarantine_file
+from spanner_pipeline.lake.quarantine import KINDS, quarantine_file, repair_files
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
@@ -91,11 +91,15 @@ def _clear_quarantine(root: DataRoot, batch: str) -> None:
     """Delete what a reverted batch left there; not what an import of it wrote since."""
     ledger = Ledger(root)
     reverted = max((r.reverted_at for r in ledger.reverts() if r.batch == batch), default=None)
-    for record in (record for record in ledger.imports() if record.batch == batch):
-        for kind in KINDS:
-            file = quarantine_file(root, record.batch, record.usage, kind)
-            if reverted and file.is_file() and _written(file) < reverted:
-                file.unlink(missing_ok=True)
+    files = [
+        quarantine_file(root, record.batch, record.usage, kind)
+        for record in ledger.imports()
+        if record.batch == batch
+        for kind in KINDS
+    ]
+    for file in [*files, *repair_files(root, batch)]:
+        if reverted and file.is_file() and _written(file) < reverted:
+            file.unlink(missing_ok=True)
 
 
 def _written(file: Path) -> str:
