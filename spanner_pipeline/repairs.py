@@ -162,16 +162,17 @@ def _dialect(source: Source) -> tuple[str, str]:
 def _as_json(rows: pl.DataFrame) -> bytes:
     malformed = pl.when("malformed").then("original").alias(BESIDE[-1])
     beside = rows.with_columns(malformed).select(pl.struct(*BESIDE).struct.json_encode())
-    body = (
-        pl.when("malformed")
-        .then(pl.lit("{"))
-        .otherwise(pl.col("original").str.strip_chars().str.strip_suffix("}").str.strip_chars_end())
-    )
+    body = pl.when("malformed").then(pl.lit("{")).otherwise(_without_end(pl.col("original")))
     comma = pl.when(body == "{").then(pl.lit("")).otherwise(pl.lit(", "))
     told = rows.with_columns(beside.to_series().alias("_beside")).select(
         pl.concat_str(body, comma, pl.lit(f'"{BESIDE_JSON}": '), "_beside", pl.lit("}\n"))
     )
     return "".join(told.to_series()).encode()
+
+
+def _without_end(text: pl.Expr) -> pl.Expr:
+    """A JSON object up to its closing brace, without blanks before that."""
+    return text.str.strip_chars().str.strip_suffix("}").str.strip_chars_end()
 
 
 def take_repairs(root: DataRoot, source: Source, path: Path) -> Repaired:
@@ -270,7 +271,7 @@ def _changed(source: Source, file: SourceFile, rows: pl.DataFrame, path: Path) -
         same = (
             pl.when("malformed")
             .then(pl.col("original") == "{}")
-            .otherwise(pl.col("original") == pl.col("old").str.strip_chars())
+            .otherwise(_without_end(pl.col("original")) == _without_end(pl.col("old")))
         )
         return both.filter(~same).select("line", "original")
     fields = _fields(before)
