@@ -27,7 +27,7 @@ from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.presence import at_work, one_at_a_time
-from spanner_pipeline.repairs import write_repair_files
+from spanner_pipeline.repairs.write import write_repair_files
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
@@ -103,7 +103,8 @@ def import_partition(
         for staged in done:
             if isinstance(staged, Staged):
                 write_rejected(root, staged)
-        write_repair_files(root, source, files, batch)
+        if any(isinstance(staged, Staged) for staged in done):
+            write_repair_files(root, source, files, batch)
         for staged in done:
             if isinstance(staged, Staged):
                 _refuse_too_many_rejected(source, partition, staged)

@@ -209,6 +209,24 @@ def test_json_rows_keep_their_digits_and_keys(make_root: MakeRoot, run: Run) -> 
     assert quantity(root) == Decimal("1.200000000000001")
 
 
+def test_a_blank_before_the_last_brace_is_no_repair(make_root: MakeRoot, run: Run) -> None:
+    line = '{"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": "x" }\n'
+    declared = source(format={"family": "json_lines"})
+    root = make_root({"m": METER}, {"old": declared}, {"old.json": line})
+    run("backfill", data=root)
+    done = run("backfill", "old", "--from-quarantine", str(repair_file(root)), data=root)
+    assert "0 mended rows of no partition; 1 are as they were" in done.out
+
+
+def test_an_unchanged_delivery_is_not_read_again_for_its_repairs(
+    rejected: DataRoot, run: Run
+) -> None:
+    path = repair_file(rejected)
+    before = path.stat()
+    run("backfill", data=rejected)
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
 def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path: Path) -> None:
     table = {"at": ["2026-01-01T00:00:00Z"] * 2, "customer": ["acme", None], "n": [1.5, 2.5]}
     pl.DataFrame(table).write_parquet(tmp_path / "old.parquet")

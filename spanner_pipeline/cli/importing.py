@@ -84,7 +84,7 @@ def backfill(
 
 def _take_repairs(root: DataRoot, names: list[str], files: list[Path]) -> tuple[str, str]:
     """Take mended rows; the first and last partition that they are of."""
-    from spanner_pipeline.repairs import take_repairs
+    from spanner_pipeline.repairs.take import take_repairs
 
     if len(names) != 1:
         misuse("--from-quarantine needs the one source that the rows are of.")

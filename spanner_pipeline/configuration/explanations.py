@@ -39,12 +39,10 @@ def explanation(detail: Any, model: type[BaseModel]) -> str:
     kind, found = detail["type"], detail.get("input")
     if kind == "extra_forbidden":
         return _unknown_key(detail["loc"], model)
-    if kind == "union_tag_not_found":
-        return "is missing. Add it."
     if found is None:
         return "is empty. Write a value, or remove the key."
-    if kind == "missing":
-        return _MESSAGES[kind]
+    if kind in ("missing", "union_tag_not_found"):
+        return _MESSAGES["missing"]
     if kind == "value_error":
         message = str(detail["ctx"]["error"])
         shown = isinstance(found, dict | list) or str(found) in message

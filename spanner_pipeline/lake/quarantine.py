@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
+from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.root import DataRoot
 
@@ -24,6 +25,12 @@ def quarantine_file(root: DataRoot, batch: str, usage: str, kind: Kind) -> Path:
     """The Parquet file with the rows of one kind of an import, if it has any."""
     source, partition, digest = batch.split("/")
     return root.quarantine / source / partition / f"{file_name(usage)}.{digest}.{kind}.parquet"
+
+
+def rejected_files(root: DataRoot, source: Source, batch: str) -> list[Path]:
+    """The files with the rejected rows of a delivery, one a usage that has any."""
+    places = [quarantine_file(root, batch, usage.name, "rejected") for usage in source.usage]
+    return [place for place in places if place.is_file()]
 
 
 def repair_files(root: DataRoot, batch: str) -> list[Path]:

@@ -153,8 +153,7 @@ def _with_repair(root: DataRoot, source: Source, partition: str, file: SourceFil
     repair = repair_file(root, source, partition, file)
     if not repair.is_file():
         return file
-    digest = hashlib.sha256(repair.read_bytes()).hexdigest()
-    return replace(file, repair=repair, repair_digest=digest)
+    return replace(file, repair=repair, repair_digest=_digest(repair))
 
 
 def present_files(root: DataRoot, source: Source, partition: str) -> list[Path]:
@@ -206,11 +205,15 @@ def _refuse_copies(files: list[SourceFile]) -> None:
 def _read(root: DataRoot, path: Path, revision: int | None) -> SourceFile:
     name = root.relative(path)
     try:
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = _digest(path)
         size = path.stat().st_size
     except OSError as error:
         raise SourceFileError(name, f"cannot be read: {error.strerror}.", "check it.") from error
     if size == 0:
         raise SourceFileError(name, "is empty.", "fetch it again from the old system.")
     return SourceFile(name, path, digest, size, revision)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -79,7 +79,7 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
             while block := text.read(BLOCK_CHARACTERS):
                 rest = text.readline(LONGEST_LINE)
                 if len(rest) == LONGEST_LINE:
-                    raise too_long(file, first + block.count("\n"))
+                    raise _too_long(file, first + block.count("\n"))
                 block += rest
                 batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
                 numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
@@ -102,7 +102,7 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
         ) from error
 
 
-def too_long(file: SourceFile, line: int) -> SourceFileError:
+def _too_long(file: SourceFile, line: int) -> SourceFileError:
     """The error of a line or record that is longer than any usage event."""
     return SourceFileError(
         file.name,

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Layout, TextLayout
+from spanner_pipeline.configuration.layout import JsonLines, Layout, TextLayout
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
@@ -32,8 +32,6 @@ _FAMILIES: dict[str, Reader] = {
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
 }
-_WITHOUT_HEADER = {"json_lines"}
-"""Families whose rows each name their own columns: one is missing when no row has it."""
 
 
 def raw(name: str) -> str:
@@ -74,7 +72,7 @@ def whole_rows(source: Source, file: SourceFile) -> Iterator[pl.DataFrame]:
     Raises:
         SourceFileError: When the file cannot be read as declared.
     """
-    mended = mended_rows(source, file)
+    mended = _mended_rows(source, file)
     for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
         if batch.is_empty():
             continue
@@ -87,7 +85,7 @@ def whole_rows(source: Source, file: SourceFile) -> Iterator[pl.DataFrame]:
         yield mended
 
 
-def mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
+def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
     """The mended rows of a file, with the columns of its family; None where there are none."""
     if file.repair is None:
         return None
@@ -96,8 +94,8 @@ def mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
 
 
 def is_json(source: Source) -> bool:
-    """Whether rows are JSON objects, each with keys of its own."""
-    return source.format.family in _WITHOUT_HEADER
+    """Whether rows are JSON objects: each names its own columns; one is missing if none has it."""
+    return isinstance(source.format, JsonLines)
 
 
 def _with_origin(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 
@@ -488,8 +487,3 @@ CASES: dict[str, Case] = {
     "focus_1_1": focus_case("focus_1_1", ServiceSubcategory="Queues"),
     "focus_1_2": focus_case("focus_1_2", ServiceSubcategory="Queues", InvoiceId="I-1"),
 }
-
-
-def exact(number: str) -> Decimal:
-    """The number that a case states."""
-    return Decimal(number)

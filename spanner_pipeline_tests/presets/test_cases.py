@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from spanner_pipeline.presets import add_preset, list_presets
 from spanner_pipeline.reconciliation.compare import reconcile
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.lake_reading import events, run
-from spanner_pipeline_tests.presets.cases import CASES, Case, exact
+from spanner_pipeline_tests.presets.cases import CASES, Case
 from spanner_pipeline_tests.presets.test_real_files import REAL
 
 
@@ -42,10 +43,10 @@ def test_a_preset_gives_the_usage_and_the_old_total_of_its_files(tmp_path: Path,
         for reason, rows in done.record.rejected.items():
             rejected[meter, reason] += rows
     lake = {m: (e.height, e["quantity"].sum()) for m in case.usage for e in [events(root, m)]}
-    assert lake == {meter: (rows, exact(total)) for meter, (rows, total) in case.usage.items()}
+    assert lake == {meter: (rows, Decimal(total)) for meter, (rows, total) in case.usage.items()}
     assert {m: rows for m, rows in left_out.items() if rows} == case.left_out
     assert rejected == case.rejected
     catalog = load_catalog(root)
     found = {total.name: reconcile(root, catalog, s, total) for s, total in catalog.comparisons}
     old = {n: (c.old_total, c.verdict) for n, c in found.items()}
-    assert old == {n: (exact(total), verdict) for n, (total, verdict) in case.old.items()}
+    assert old == {n: (Decimal(total), verdict) for n, (total, verdict) in case.old.items()}

@@ -32,13 +32,15 @@ GOOD = "2026-01-01T00:00:00Z"
 
 
 def source(family: str, **changed: Any) -> dict[str, Any]:
+    layout = {"family": family}
     names = {"subject": "customer", "quantity": "n", "timestamp": "at"}
     if family == "access_log":
         time = {"column": "time", "format": "%d/%b/%Y:%H:%M:%S %z"}
         names = {"subject": "remote_user", "quantity": "bytes", "timestamp": time}
+        layout["layout"] = "common"
     declared = {
         "source": "old",
-        "format": {"family": family},
+        "format": layout,
         "files": "legacy/*",
         "partitions": {"grain": "whole"},
         "identity": "multiset",
@@ -342,25 +344,18 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-def of_family(family: str) -> dict[str, Any]:
-    declared = source(family)
-    if family == "access_log":
-        declared["format"]["layout"] = "common"
-    return declared
-
-
 @pytest.mark.parametrize("cut", [1, 9, 100, 1_000, -100, -9, -1])
 @pytest.mark.parametrize("kind", COMPRESSED)
 def test_a_cut_archive_is_an_error(hostile: Hostile, kind: str, cut: int) -> None:
     whole = COMPRESSED[kind](CSV)
     content = whole[: min(cut, len(whole) // 2) if cut > 0 else cut]
-    assert isinstance(hostile(of_family("delimited"), content, f"f.csv.{kind}"), PipelineError)
+    assert isinstance(hostile(source("delimited"), content, f"f.csv.{kind}"), PipelineError)
 
 
 @pytest.mark.parametrize("cut", [4, 100, 1_000, -100, -8, -1])
 def test_a_cut_parquet_file_is_an_error(hostile: Hostile, cut: int) -> None:
     content = FAMILIES["parquet"][:cut]
-    assert isinstance(hostile(of_family("parquet"), content, "f.parquet"), PipelineError)
+    assert isinstance(hostile(source("parquet"), content, "f.parquet"), PipelineError)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -371,7 +366,7 @@ def test_flipped_bytes_never_pass_unseen(hostile: Hostile, family: str, seed: in
     content = bytearray(FAMILIES[family])
     for _ in range(chosen.randint(1, 40)):
         content[chosen.randrange(len(content))] = chosen.randrange(256)
-    done = hostile(of_family(family), bytes(content), "f")
+    done = hostile(source(family), bytes(content), "f")
     if isinstance(done, UsageImport) and family == "parquet":
         assert done.totals.read.rows == 2_000
 
@@ -380,7 +375,7 @@ def test_flipped_bytes_never_pass_unseen(hostile: Hostile, family: str, seed: in
 @pytest.mark.parametrize("family", FAMILIES)
 def test_noise_is_an_error_or_rejected(hostile: Hostile, family: str, seed: int) -> None:
     content = random.Random(seed).randbytes(5_000)  # noqa: S311
-    done = hostile(of_family(family), content, "f")
+    done = hostile(source(family), content, "f")
     assert isinstance(done, PipelineError) or done.totals.new.rows == 0
 
 
@@ -404,7 +399,7 @@ def test_noise_is_an_error_or_rejected(hostile: Hostile, family: str, seed: int)
 def test_bytes_that_are_no_such_text_are_an_error(
     hostile: Hostile, family: str, spoil: Callable[[bytes], bytes]
 ) -> None:
-    done = hostile(of_family(family), spoil(FAMILIES[family]), "f")
+    done = hostile(source(family), spoil(FAMILIES[family]), "f")
     assert isinstance(done, PipelineError) or done.totals.new.rows == 0
 
 
@@ -423,7 +418,7 @@ def test_bytes_that_are_no_such_text_are_an_error(
 def test_what_can_be_read_is_read_whole(
     hostile: Hostile, family: str, spoil: Callable[[bytes], bytes], lost: int
 ) -> None:
-    done = hostile(of_family(family), spoil(FAMILIES[family]), "f")
+    done = hostile(source(family), spoil(FAMILIES[family]), "f")
     assert sum(rejected(done).values()) == lost
     assert isinstance(done, UsageImport)
     assert done.totals.new.rows >= 2_000 - lost
