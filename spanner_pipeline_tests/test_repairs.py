@@ -227,6 +227,27 @@ def test_an_unchanged_delivery_is_not_read_again_for_its_repairs(
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
 
 
+def test_rows_of_an_indented_json_document_are_mended_on_one_line(
+    make_root: MakeRoot, run: Run
+) -> None:
+    rows = [
+        {"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": 1},
+        {"at": "2026-01-01T01:00:00Z", "customer": "a{c}me", "n": 2},
+    ]
+    declared = source(format={"family": "json", "rows": "Records"}, identity={"native": "at"})
+    content = json.dumps({"Records": rows}, indent=2)
+    root = make_root({"m": METER}, {"old": declared}, {"old.json": content})
+    assert run("backfill", data=root).code == 0
+    path = repair_file(root)
+    [shown] = path.read_text().splitlines()
+    path.write_text(shown + "\n")
+    untouched = run("backfill", "old", "--from-quarantine", str(path), data=root)
+    assert "1 are as they were" in untouched.out
+    path.write_text(shown.replace("a{c}me", "acme") + "\n")
+    assert run("backfill", "old", "--from-quarantine", str(path), data=root).code == 0
+    assert quantity(root) == 3
+
+
 def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path: Path) -> None:
     table = {"at": ["2026-01-01T00:00:00Z"] * 2, "customer": ["acme", None], "n": [1.5, 2.5]}
     pl.DataFrame(table).write_parquet(tmp_path / "old.parquet")

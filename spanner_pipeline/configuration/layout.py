@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from spanner_pipeline.configuration import json_paths
 from spanner_pipeline.configuration.values import Strict
 
 
@@ -31,9 +32,25 @@ class Delimited(TextLayout):
 
 
 class JsonLines(TextLayout):
-    """One JSON object a line; columns are named by dotted paths."""
+    """One JSON object a line; columns are named by paths: `data.n`, `items[0].n`, `a["b.c"]`."""
 
     family: Literal["json_lines"]
+
+
+class Json(TextLayout):
+    """One JSON document; `rows` is the path of its array of rows, empty where it is the whole.
+
+    Columns are named by paths below a row, as in JSON Lines.
+    """
+
+    family: Literal["json"]
+    rows: str = ""
+
+    @field_validator("rows")
+    @classmethod
+    def _of_keys(cls, path: str) -> str:
+        json_paths.keys(path)
+        return path
 
 
 class AccessLog(TextLayout):
@@ -50,4 +67,6 @@ class Parquet(Layout):
     columns: tuple[str, ...] = ()
 
 
-Format = Annotated[Delimited | JsonLines | AccessLog | Parquet, Field(discriminator="family")]
+Format = Annotated[
+    Delimited | JsonLines | Json | AccessLog | Parquet, Field(discriminator="family")
+]

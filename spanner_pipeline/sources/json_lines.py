@@ -1,4 +1,4 @@
-"""JSON Lines: one object a line, columns named by dotted paths such as `data.tokens`.
+"""JSON Lines: one object a line, columns named by paths such as `data.tokens` or `items[0].n`.
 
 JSON libraries read numbers as floats. So numbers outside strings are quoted first, and a quantity
 reaches its decimal with the digits that the file has.
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from spanner_pipeline.configuration.json_paths import steps
 from spanner_pipeline.configuration.layout import JsonLines
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
@@ -46,5 +47,8 @@ def _quoted_numbers(text: pl.Expr) -> pl.Expr:
 
 
 def _at(name: str) -> pl.Expr:
-    path = "$" + "".join(f"['{part}']" for part in name.split("."))
+    path = "$"
+    for step in steps(name):
+        quote = '"' if "'" in str(step) else "'"
+        path += f"[{step}]" if isinstance(step, int) else f"[{quote}{step}{quote}]"
     return pl.col("_json").str.json_path_match(path)

@@ -16,6 +16,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,20 +72,31 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
         SourceFileError: When the file is cut off or not in the declared encoding.
     """
     first = 1
+    with open_text(file, encoding) as text:
+        while block := text.read(BLOCK_CHARACTERS):
+            rest = text.readline(LONGEST_LINE)
+            if len(rest) == LONGEST_LINE:
+                raise _too_long(file, first + block.count("\n"))
+            block += rest
+            batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
+            numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
+            yield batch.select(numbers.alias("line"), "original")
+            first += batch.height
+
+
+@contextmanager
+def open_text(file: SourceFile, encoding: str) -> Iterator[IO[str]]:
+    """Open a file for its plain text; line ends stay as they are.
+
+    Raises:
+        SourceFileError: When the file is cut off or not in the declared encoding.
+    """
     try:
         with (
             _open(file.path) as binary,
             io.TextIOWrapper(binary, _codec(encoding), newline="\n") as text,
         ):
-            while block := text.read(BLOCK_CHARACTERS):
-                rest = text.readline(LONGEST_LINE)
-                if len(rest) == LONGEST_LINE:
-                    raise _too_long(file, first + block.count("\n"))
-                block += rest
-                batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
-                numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
-                yield batch.select(numbers.alias("line"), "original")
-                first += batch.height
+            yield text
     except UnicodeError as error:
         raise SourceFileError(
             file.name,

@@ -14,11 +14,11 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import JsonLines, Layout, TextLayout
+from spanner_pipeline.configuration.layout import Json, JsonLines, Layout, TextLayout
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources import access_log, delimited, json_lines, parquet
+from spanner_pipeline.sources import access_log, delimited, json_document, json_lines, parquet
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
@@ -29,6 +29,7 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
     "delimited": delimited.read_rows,
+    "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
 }
@@ -95,7 +96,7 @@ def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
 
 def is_json(source: Source) -> bool:
     """Whether rows are JSON objects: each names its own columns; one is missing if none has it."""
-    return isinstance(source.format, JsonLines)
+    return isinstance(source.format, Json | JsonLines)
 
 
 def _with_origin(

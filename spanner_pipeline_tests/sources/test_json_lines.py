@@ -108,3 +108,28 @@ def test_content_is_all_of_a_row_whatever_the_source_reads_of_it(tmp_path: Path)
     wide = read(tmp_path, lines, make_source(["id", "n"], "multiset", family="json_lines"))
     assert narrow["content"].to_list() == wide["content"].to_list()
     assert narrow["content"][0] == narrow["content"][2] != narrow["content"][1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("items[0].n", "1.10"),
+        ("items[1].n", "2"),
+        ("items[2].n", None),
+        ('labels["service.name"]', "api"),
+        ("labels['service.name']", "api"),
+        ('labels["it\'s"].x', "y"),
+        ('["a.b"][0]', "z"),
+        ("grid[1][0]", "4"),
+        ("odd[key", "w"),
+    ],
+)
+def test_a_path_reaches_into_arrays_and_odd_keys(
+    tmp_path: Path, path: str, value: str | None
+) -> None:
+    line = (
+        '{"id": 1, "items": [{"n": 1.10}, {"n": 2}], "grid": [[3], [4]], "odd[key": "w", '
+        '"labels": {"service.name": "api", "it\'s": {"x": "y"}}, "a.b": ["z"]}\n'
+    )
+    found = read(tmp_path, line, make_source(["id", path], family="json_lines"))
+    assert found[f"raw.{path}"].to_list() == [value]
