@@ -36,7 +36,8 @@ QUANTITY_MISSING = Reason("quantity_missing", "quantity", "The quantity is empty
 QUANTITY_NOT_A_NUMBER = Reason(
     "quantity_not_a_number",
     "quantity",
-    "Not a plain decimal number. Declare `thousands`, or repair the value.",
+    "Not a number as declared. Declare how the source spells numbers (`decimal`, `thousands`, "
+    "`negative`, `strip`), or repair the value.",
 )
 QUANTITY_DOES_NOT_FIT = Reason(
     "quantity_does_not_fit",

@@ -18,7 +18,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts
-from spanner_pipeline.sources.mapping import TERM_SEPARATOR, identity_columns
+from spanner_pipeline.sources.mapping import identity_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
@@ -162,10 +162,7 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
 
 
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
-    number = texts.is_number(text)
-    if usage.quantity.sum:
-        terms = text.str.split(TERM_SEPARATOR)
-        number = terms.list.eval(texts.is_number(pl.element())).list.all()
+    number = pl.col("is_number")
     rules = [
         Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text),
         Rule(

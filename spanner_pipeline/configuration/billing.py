@@ -13,11 +13,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration import patterns
+from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import (
     EPOCHS,
     ISO8601,
     Filter,
-    Quantity,
     Share,
     Strict,
     Value,

@@ -17,12 +17,12 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
     Filter,
     Mistake,
     MistakesError,
-    Quantity,
     Share,
     Strict,
     Timestamp,

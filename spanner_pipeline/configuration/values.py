@@ -1,6 +1,7 @@
-"""How a source's YAML names a value: a column, a constant, a template, a sum of columns.
+"""How a source's YAML names a value: a column, a constant, a template.
 
-Belongs here: the declarations. Not here: what they compute (`sources.mapping`).
+Belongs here: the declarations. Not here: quantities (`quantity`), nor what they compute
+(`sources.mapping`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from pydantic import (
 
 from spanner_pipeline.configuration import patterns
 
-NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 ISO8601 = "iso8601"
 EPOCHS = {"epoch_seconds": 6, "epoch_milliseconds": 3}
 """Counts since 1970 in UTC, and how many digits after the point a microsecond leaves them."""
@@ -104,44 +104,6 @@ class Value(Strict):
         if self.template is not None:
             return [name for _, name, _, _ in Formatter().parse(self.template) if name]
         return [self.column] if self.column is not None else []
-
-
-class Quantity(Value):
-    """A quantity: a column, a constant number, or the exact sum of columns.
-
-    `thousands` is a separator to drop (`,` in `1,824`). `nonpositive: keep` lets zeros and
-    negatives (voids, credits) into the lake; by default they are rejected, as Open Spanner does.
-    """
-
-    sum: tuple[str, ...] = ()
-    null_as_zero: tuple[str, ...] = ()
-    thousands: str = Field(default="", max_length=1)
-    nonpositive: Literal["reject", "keep"] = "reject"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        if isinstance(given, str):
-            return {"constant": given} if NUMBER.fullmatch(given) else {"column": given}
-        return given
-
-    @model_validator(mode="after")
-    def _number(self) -> Quantity:
-        if self.constant is not None and not NUMBER.fullmatch(self.constant):
-            raise ValueError(f"the constant `{self.constant}` is not a number.")
-        if self.sum and (self.extract or self.map):
-            raise ValueError("`sum` takes whole columns; remove `extract` and `map`.")
-        if unknown := ", ".join(n for n in self.null_as_zero if n not in self.sum):
-            raise ValueError(f"`null_as_zero` names {unknown}, which `sum` does not. Correct it.")
-        return self
-
-    def _origin_names(self) -> list[str]:
-        return ["column", "constant", "template", "sum"]
-
-    @property
-    def columns(self) -> list[str]:
-        """The source columns that this quantity reads."""
-        return [*super().columns, *self.sum]
 
 
 class Timestamp(Value):

@@ -29,7 +29,7 @@ from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.whole import written_whole
 
-MAPPING_VERSION = 1
+MAPPING_VERSION = 2
 """Raise it when the code maps the same rows to other events, so that known files are read again."""
 
 _IMPORT, _REVERT = "import_record", "revert_record"

@@ -14,8 +14,9 @@ from functools import cache
 import polars as pl
 
 from spanner_pipeline.configuration.billing import BillingTotal, Period
+from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import WHOLE, Source
-from spanner_pipeline.configuration.values import Quantity, Timestamp, known_zone
+from spanner_pipeline.configuration.values import Timestamp, known_zone
 from spanner_pipeline.control import EXACT, exact_sum, sums_fit
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot

@@ -2,8 +2,9 @@
 
 A mapped batch has, for each row: where it came from (`source_file`, `source_line`, `original`,
 `malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
-made from (`text.*`), for messages; `identity.*` or `content` for the key; `out_of_scope` (why the
-row is left out, else null) and `ambiguous_time` (its hour existed twice).
+made from (`text.*`), for messages; `is_number` (the quantity's text is one, as declared);
+`identity.*` or `content` for the key; `out_of_scope` (why the row is left out, else null) and
+`ambiguous_time` (its hour existed twice).
 Values that could not be read are null; `validation` says why.
 """
 
@@ -16,10 +17,12 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import Source, Usage
-from spanner_pipeline.configuration.values import Filter, IdentityPart, Quantity, Timestamp, Value
+from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.sources import texts
+from spanner_pipeline.sources.numbers import plain_number
 from spanner_pipeline.sources.rows import raw
 
 TERM_SEPARATOR = " + "
@@ -65,32 +68,36 @@ def passes(where: dict[str, Filter]) -> pl.Expr:
 
 
 def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.DataFrame:
-    """Add `text.quantity` and the exact `quantity`; null where it is no number or does not fit."""
-    if not quantity.sum:
-        frame = frame.with_columns(_without(quantity.thousands, text_of(quantity), "text.quantity"))
-        return frame.with_columns(
-            texts.exact_decimal(frame, "text.quantity", decimals).alias("quantity")
-        )
-    terms = [f"term.{name}" for name in quantity.sum]
-    for name, term in zip(quantity.sum, terms, strict=True):
-        text = pl.col(raw(name))
-        filled = text.fill_null("0") if name in quantity.null_as_zero else text
-        frame = frame.with_columns(_without(quantity.thousands, filled, term))
+    """Add `text.quantity`, `is_number` and the exact `quantity`; null where it does not fit."""
+    if quantity.sum:
+        sources = [
+            pl.col(raw(name)).fill_null("0") if name in quantity.null_as_zero else pl.col(raw(name))
+            for name in quantity.sum
+        ]
+    else:
+        sources = [text_of(quantity)]
+    terms = [f"term.{index}" for index in range(len(sources))]
+    frame = frame.with_columns(
+        *(plain_number(quantity, t).alias(n) for n, t in zip(terms, sources, strict=True)),
+        pl.concat_str(sources, separator=TERM_SEPARATOR).alias("text.quantity"),
+    )
+    values = [texts.exact_decimal(frame, term, decimals) for term in terms]
+    return frame.with_columns(
+        pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number"),
+        _total(values, decimals).alias("quantity"),
+    ).drop(terms)
+
+
+def _total(values: list[pl.Expr], decimals: int) -> pl.Expr:
+    if len(values) == 1:
+        return values[0]
     exact = pl.Decimal(MAX_PRECISION, decimals)
     # Polars stops at a sum that overflows. Terms this large do not fit, so that no sum can.
     limit = pl.lit(Decimal(10 ** (MAX_PRECISION - decimals - _DIGITS_FOR_CARRY)), dtype=exact)
     total = pl.lit(0, dtype=exact)
-    for term in terms:
-        value = texts.exact_decimal(frame, term, decimals)
+    for value in values:
         total = total + pl.when(value.abs() < limit).then(value)
-    return frame.with_columns(
-        pl.concat_str(terms, separator=TERM_SEPARATOR).alias("text.quantity"),
-        total.cast(exact).alias("quantity"),
-    ).drop(terms)
-
-
-def _without(thousands: str, text: pl.Expr, name: str) -> pl.Expr:
-    return (text.str.replace_all(thousands, "", literal=True) if thousands else text).alias(name)
+    return total.cast(exact)
 
 
 def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -> pl.DataFrame:
