@@ -22,7 +22,7 @@ FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
     {"root", "engine", "whole", "presence", "selection", "passing", "presets"},
     {"sources"},
-    {"validation", "staging"},
+    {"validation", "staging", "profiling"},
     {"lake", "importing", "repairs", "plan", "arrivals"},
     {"usage", "reconciliation"},
     {"assets", "definitions"},

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Json, JsonLines, Layout, TextLayout
+from spanner_pipeline.configuration.layout import Format, Json, JsonLines, Layout, TextLayout
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
@@ -74,16 +74,27 @@ def whole_rows(source: Source, file: SourceFile) -> Iterator[pl.DataFrame]:
         SourceFileError: When the file cannot be read as declared.
     """
     mended = _mended_rows(source, file)
-    for batch in _FAMILIES[source.format.family](file, source.format, source.columns):
-        if batch.is_empty():
-            continue
-        _refuse_cut_end(file, source.format, batch)
+    for batch in rows_as_laid_out(file, source.format, source.columns):
         if mended is not None:
             batch = batch.join(mended, on="line", how="anti")
         if not batch.is_empty():
             yield batch
     if mended is not None:
         yield mended
+
+
+def rows_as_laid_out(
+    file: SourceFile, layout: Format, needed: Sequence[str]
+) -> Iterator[pl.DataFrame]:
+    """Read one file as its family gives it, with every column; no batch is empty.
+
+    Raises:
+        SourceFileError: When the file cannot be read as declared.
+    """
+    for batch in _FAMILIES[layout.family](file, layout, needed):
+        if not batch.is_empty():
+            _refuse_cut_end(file, layout, batch)
+            yield batch
 
 
 def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
