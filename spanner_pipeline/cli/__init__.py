@@ -19,6 +19,7 @@ from spanner_pipeline.cli import (
     lake,
     notes,
     presets,
+    profile,
 )
 from spanner_pipeline.cli.terminal import complain
 from spanner_pipeline.errors import PipelineError
@@ -32,6 +33,7 @@ app = typer.Typer(
 for part in (importing, answers, explain, evidence, notes, lake, catalog):
     app.add_typer(part.app)
 catalog.sources_app.add_typer(presets.app)
+catalog.sources_app.add_typer(profile.app)
 
 
 def main() -> None:

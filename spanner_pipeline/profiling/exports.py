@@ -58,6 +58,35 @@ class Stability:
         return not self.unstable and not self.repeats_in_second
 
 
+@dataclass(frozen=True)
+class Overlap:
+    """Whole rows of two exports, each as often as it comes.
+
+    Attributes:
+        both: Rows that are in both, alike to the last shared field.
+        only_first: Rows that only the first has, or has more often.
+        only_second: Rows that only the second has, or has more often.
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+
+
+def overlap(first: Stored, second: Stored, connection: duckdb.DuckDBPyConnection) -> Overlap:
+    """Count the rows that two exports share, whatever identifies them."""
+    shared = [name for name in first.names if name in second.names]
+    a, b = (
+        f"SELECT {_digest(stored, shared)} AS content, count(*) AS n FROM {stored.table} GROUP BY 1"
+        for stored in (first, second)
+    )
+    (both,) = connection.execute(
+        f"SELECT coalesce(sum(least(a.n, b.n)), 0)::BIGINT FROM ({a}) a JOIN ({b}) b "
+        f"USING (content)"
+    ).fetchall()[0]
+    return Overlap(both, first.rows - both, second.rows - both)
+
+
 def compare_exports(
     first: Stored,
     second: Stored,
