@@ -23,6 +23,7 @@ from spanner_pipeline.sources.rows import rows_as_laid_out
 SAMPLE_LINES = 3_000
 _SEPARATORS = (",", ";", "\t", "|")
 _QUOTES = ('"', "", "'")
+_ENCLOSED = """^(?s:'.*'|".*")$"""
 _PARQUET = b"PAR1"
 _UTF_16 = ("\xff\xfe", "\xfe\xff")
 _OF_TEN = 10
@@ -32,11 +33,20 @@ _ENOUGH = 5
 
 @dataclass(frozen=True)
 class _Tried:
-    """How a layout fits a sample: tenths of its lines that are sound rows, and its columns."""
+    """How a layout fits a sample.
+
+    Attributes:
+        layout: The layout.
+        tenths: Tenths of the sample's lines that are sound rows.
+        columns: Columns.
+        enclosed: Fields that are still enclosed in quotes: these are another dialect's.
+        error: Why the sample cannot be read so.
+    """
 
     layout: Format
     tenths: int
     columns: int
+    enclosed: int
     error: SourceFileError | None
 
 
@@ -75,7 +85,7 @@ def find_layout(file: SourceFile, encoding: str) -> Format:
     fitting = [trial for trial in tried if trial.tenths >= _ENOUGH]
     if not fitting:
         _refuse(file, tried)
-    best = max(fitting, key=lambda trial: (trial.tenths, trial.columns))
+    best = max(fitting, key=lambda trial: (trial.tenths, trial.columns, -trial.enclosed))
     return best.layout.model_copy(update={"encoding": encoding})
 
 
@@ -110,10 +120,14 @@ def _layouts(sample: SourceFile) -> Iterator[Format]:
 
 def _try(sample: SourceFile, layout: Format) -> _Tried:
     total = next(read_lines(sample, "utf-8")).filter(pl.col("original") != "").height
-    sound, columns, error = 0, 0, None
+    sound, columns, enclosed, error = 0, 0, 0, None
     try:
         for rows in rows_as_laid_out(sample, layout, ()):
-            columns = sum(name.startswith("raw.") for name in rows.columns)
+            fields = [pl.col(name) for name in rows.columns if name.startswith("raw.")]
+            columns = len(fields)
+            if fields:
+                found = rows.select(field.str.contains(_ENCLOSED).sum() for field in fields)
+                enclosed += sum(found.row(0))
             originals = rows.filter(~pl.col("malformed"))["original"]
             sound += originals.len() + int(originals.str.count_matches("\n").sum())
     except SourceFileError as found:  # a sample may end inside quotes
@@ -121,7 +135,7 @@ def _try(sample: SourceFile, layout: Format) -> _Tried:
     if layout.family == "delimited":
         total -= 1
         sound = sound if columns > 1 else 0
-    return _Tried(layout, sound * _OF_TEN // max(total, 1), columns, error)
+    return _Tried(layout, sound * _OF_TEN // max(total, 1), columns, enclosed, error)
 
 
 def _refuse(file: SourceFile, tried: list[_Tried]) -> NoReturn:

@@ -239,7 +239,7 @@ def _spelling(column: Column) -> str:
     if column.kind.decimal != ".":
         pairs["decimal"] = json.dumps(column.kind.decimal)
     if column.kind.thousands:
-        pairs["thousands"] = OPEN if column.others else json.dumps(column.kind.thousands)
+        pairs["thousands"] = json.dumps(OPEN if column.others else column.kind.thousands)
     return _scalar(column.name) if len(pairs) == 1 else _mapping(pairs)
 
 
@@ -266,7 +266,8 @@ def _timestamp(profile: Profile) -> Iterator[str]:
     if time is None or time.kind.time is None:
         yield from _comment("timestamp: when was it? No column holds times.")
         return
-    format_ = OPEN if time.others else _scalar(time.kind.time.format)
+    # Inside braces YAML takes a bare question mark for its own.
+    format_ = json.dumps(OPEN) if time.others else _scalar(time.kind.time.format)
     pairs = {"column": _scalar(time.name), "format": format_}
     yield f"    timestamp: {_scalar(time.name) if format_ == ISO8601 else _mapping(pairs)}"
     yield from _comment(f"From {time.shown(time.least)} to {time.shown(time.most)}.")

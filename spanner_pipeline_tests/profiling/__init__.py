@@ -1,0 +1,1 @@
+"""Unknown legacy files: what is found in them, and the sources that are proposed."""
