@@ -126,8 +126,23 @@ class TestTwoExports:
         assert (ids.unstable, ids.renamed) == (["event_id"], {"event_id": 720})
         assert (ids.same, ids.corrected, ids.only_first, ids.only_second) == (0, 0, 0, 0)
         assert proposed(found) == ("customer", "hour")
-        assert by_key["customer", "hour"].holds
+        rest = by_key["customer", "hour"]
+        assert rest.holds
+        assert (rest.same, rest.corrected) == (720, 0)
         assert any("event_id changes between exports" in r for r in found.choice.reasons)
+
+    def test_another_id_alone_is_no_correction(self, tmp_path: Path) -> None:
+        def numbered(prefix: str) -> list[tuple[object, ...]]:
+            return [(*row, f"tx{n}") for n, row in enumerate(usage(prefix))]
+
+        found = examine(
+            export(tmp_path / "a", numbered("u"), *NAMES, "tx"),
+            export(tmp_path / "b", numbered("v"), *NAMES, "tx"),
+        )
+        by_key = {one.key.names: one for one in found.stability}
+        assert by_key["event_id",].unstable == ["event_id"]
+        assert (by_key["tx",].same, by_key["tx",].corrected) == (720, 0)
+        assert proposed(found) == ("tx",)
 
     def test_corrections_and_rows_of_one_export_only(self, tmp_path: Path) -> None:
         rows = usage()
