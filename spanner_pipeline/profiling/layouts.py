@@ -14,8 +14,16 @@ from typing import NoReturn
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import AccessLog, Delimited, Format, JsonLines, Parquet
+from spanner_pipeline.configuration.layout import (
+    AccessLog,
+    Delimited,
+    Format,
+    Json,
+    JsonLines,
+    Parquet,
+)
 from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.profiling.json_arrays import LARGEST, find_rows
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.lines import read_lines
 from spanner_pipeline.sources.rows import rows_as_laid_out
@@ -82,6 +90,11 @@ def find_layout(file: SourceFile, encoding: str) -> Format:
     with tempfile.TemporaryDirectory() as folder:
         sample = _sample(file, encoding, Path(folder) / "sample")
         tried = [_try(sample, layout) for layout in _layouts(sample)]
+        many = len(sample.path.read_bytes().splitlines()) > 1
+    if tried[0].layout.family == "json_lines" and not (many and tried[0].tenths >= _ENOUGH):
+        rows = find_rows(file, encoding)
+        if rows is not None:
+            return Json(family="json", rows=rows).model_copy(update={"encoding": encoding})
     fitting = [trial for trial in tried if trial.tenths >= _ENOUGH]
     if not fitting:
         _refuse(file, tried)
@@ -142,8 +155,10 @@ def _refuse(file: SourceFile, tried: list[_Tried]) -> NoReturn:
     if tried[0].layout.family == "json_lines":
         raise SourceFileError(
             file.name,
-            "is JSON, but not one object a line.",
-            "write each record as one line, for example with `jq -c '.[]'`.",
+            "is JSON, but neither one object a line nor a document with an array of objects (of at "
+            f"most {LARGEST >> 20} Mi characters).",
+            "write each record as one line, for example with `jq -c '.[]'`; or write the `format` "
+            "of its source by hand: `{family: json, rows: path.of.the.array}`.",
         )
     # A header that no dialect can have, such as one with a name twice, says more than "unknown".
     for trial in tried:
@@ -151,7 +166,7 @@ def _refuse(file: SourceFile, tried: list[_Tried]) -> NoReturn:
             raise trial.error
     raise SourceFileError(
         file.name,
-        "is in no format that is known: no Parquet, no JSON Lines, no access log, and no text with "
+        "is in no format that is known: no Parquet, no JSON, no access log, and no text with "
         "a header and columns between separators.",
         "convert it to one of these, or write the `format` of its source by hand.",
     )

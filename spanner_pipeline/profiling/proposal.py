@@ -122,6 +122,8 @@ def _format(layout: Format, words: tuple[str, ...]) -> str:
         pairs |= {"quote": json.dumps(layout.quote)} if layout.quote != '"' else {}
     if layout.family == "access_log":
         pairs["layout"] = layout.layout
+    if layout.family == "json" and layout.rows:
+        pairs["rows"] = json.dumps(layout.rows)
     if isinstance(layout, TextLayout) and layout.encoding != "utf-8":
         pairs["encoding"] = layout.encoding
     if words:

@@ -63,7 +63,7 @@ class Stored:
     @property
     def content(self) -> str:
         """SQL for a digest of all that a row says; no two different rows share it."""
-        if self.layout.family == "json_lines":
+        if self.layout.family in ("json", "json_lines"):
             return "md5_number(content)"
         return digest(range(len(self.names)))
 
@@ -112,7 +112,7 @@ def _store(
     folder.mkdir()
     names: tuple[str, ...] = ()
     unreachable: tuple[str, ...] = ()
-    if layout.family == "json_lines":
+    if layout.family in ("json", "json_lines"):
         names, unreachable = _paths(file, layout, folder, connection)
     rows, malformed, first = 0, 0, None
     for index, batch in enumerate(rows_as_laid_out(file, layout, names)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 from pathlib import Path
 
 import polars as pl
@@ -104,6 +105,25 @@ def test_json_lines_with_the_paths_of_all_rows(tmp_path: Path) -> None:
     assert found.stored.unreachable == ("h.ost.x",)
 
 
+@pytest.mark.parametrize(
+    ("document", "rows"),
+    [
+        ([{"id": "a", "n": 1.1}, {"id": "b"}], ""),
+        ({"Tags": ["x"], "Records": [{"id": "a", "n": 1.1}, {"id": "b"}]}, "Records"),
+        ({"meta": [{}], "usage": {"v1.0": [{"id": "a", "n": 1.1}, {"id": "b"}]}}, None),
+    ],
+    ids=["array", "envelope", "dots"],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_documents_with_the_path_of_their_rows(
+    tmp_path: Path, document: object, rows: str | None, indent: int | None
+) -> None:
+    found = examine(write(tmp_path / "f", json.dumps(document, indent=indent)))
+    assert found.stored.layout.family == "json"
+    assert found.stored.layout.rows == ('["usage"]["v1.0"]' if rows is None else rows)
+    assert (found.stored.rows, found.stored.names) == (2, ("id", "n"))
+
+
 LINE = '10.0.0.1 - ann [10/Oct/2026:13:55:36 +0200] "GET / HTTP/1.1" 200 15'
 
 
@@ -119,7 +139,7 @@ def test_access_logs(tmp_path: Path, end: str, name: str) -> None:
     ("content", "problem"),
     [
         (b"", "is empty"),
-        (b'[{"a": 1},\n {"a": 2}]\n', "is JSON, but not one object a line"),
+        (b"[1,\n 2]\n", "is JSON, but neither one object a line nor a document"),
         (b"just a letter\nto nobody\n", "is in no format that is known"),
         (b"id,id\n1,2\n", "has twice id"),
         (gzip.compress(b"a,b\n" + bytes(range(256)) * 64)[:-30], "is cut off or damaged"),
