@@ -17,6 +17,7 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
     Filter,
@@ -140,6 +141,7 @@ class Source(Strict):
     billing_totals: tuple[BillingTotal, ...] = ()
 
     _zone = field_validator("zone")(known_zone)
+    _location = field_validator("files")(file_location)
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
