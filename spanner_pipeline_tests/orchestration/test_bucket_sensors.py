@@ -43,18 +43,29 @@ def instance(root: DataRoot) -> Iterator[dg.DagsterInstance]:
             yield opened
 
 
+class Watch:
+    """A sensor that ticks when told to, and remembers as the daemon does."""
+
+    def __init__(self, root: DataRoot, instance: dg.DagsterInstance, name: str) -> None:
+        self.root, self.instance, self.name = root, instance, name
+        self.cursor: str | None = None
+
+    def tick(self) -> list[dg.RunRequest]:
+        """The runs that it asks for."""
+        definitions = build_definitions(self.root)
+        context = dg.build_sensor_context(
+            self.instance, cursor=self.cursor, definitions=definitions
+        )
+        told = definitions.resolve_sensor_def(self.name).evaluate_tick(context)
+        self.cursor = told.cursor
+        return list(told.run_requests or [])
+
+
 def test_a_changed_object_marks_its_partition_and_a_broken_one_is_named(
     root: DataRoot, bucket: Bucket, instance: dg.DagsterInstance
 ) -> None:
-    cursor: str | None = None
-
-    def tick() -> list[dg.RunRequest]:
-        nonlocal cursor
-        definitions = build_definitions(root)
-        context = dg.build_sensor_context(instance, cursor=cursor, definitions=definitions)
-        told = definitions.resolve_sensor_def("watch_switch").evaluate_tick(context)
-        cursor = told.cursor
-        return list(told.run_requests or [])
+    watch = Watch(root, instance, "watch_switch")
+    tick = watch.tick
 
     def run(requests: list[dg.RunRequest]) -> list[bool]:
         return [carry_out(root, instance, "backfill_switch", r).success for r in requests]
@@ -84,3 +95,29 @@ def test_a_changed_object_marks_its_partition_and_a_broken_one_is_named(
 
     bucket.delete(f"switch/{DAYS[1]}/calls-2.csv")
     assert tick() == [], "what is left was imported before"
+
+
+def test_a_changed_bill_asks_for_its_comparison_with_all_periods(
+    root: DataRoot, bucket: Bucket, instance: dg.DagsterInstance
+) -> None:
+    watch = Watch(root, instance, "watch_bill_billed_calls")
+    bill = "account,month,calls\nacme,2024-01,13.006\n"
+    bucket.put("bill.csv", bill)
+    [request] = watch.tick()
+    assert asked_range(request) == ("2024-01", "2024-01")
+    assert carry_out(root, instance, "reconcile_billed_calls", request).success
+    report = instance.get_latest_materialization_event(dg.AssetKey(["reports", "billed_calls"]))
+    assert report is not None
+    assert watch.tick() == []
+
+    bucket.put("bill.csv", bill)  # written again, and the same
+    assert watch.tick() == []
+    bucket.put("bill.csv", bill + "globex,2024-01,1\n")
+    [changed] = watch.tick()
+    assert changed.run_key != request.run_key
+    bucket.put("bill.csv", "")
+    [broken] = watch.tick()
+    assert not carry_out(root, instance, "reconcile_billed_calls", broken).success
+    assert watch.tick() == []
+    bucket.delete("bill.csv")
+    assert watch.tick() == []
