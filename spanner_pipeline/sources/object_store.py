@@ -195,7 +195,7 @@ def _make_store(scheme: str, place: str, settings: tuple[tuple[str, str], ...]) 
         return pafs.GcsFileSystem(retry_time_limit=timedelta(seconds=_REQUEST_SECONDS))
     account = place.partition("@")[2].partition(".")[0] or said.get("AZURE_STORAGE_ACCOUNT", "")
     if not account:
-        raise ValueError("names no storage account")
+        raise ValueError("no account: write container@account, or set AZURE_STORAGE_ACCOUNT")
     key, token = said.get("AZURE_STORAGE_KEY"), said.get("AZURE_STORAGE_SAS_TOKEN")
     return pafs.AzureFileSystem(account, account_key=key, sas_token=None if key else token)
 

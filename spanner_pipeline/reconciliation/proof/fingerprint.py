@@ -106,8 +106,8 @@ def participants(catalog: Catalog, comparison: Comparison) -> list[Source]:
 def _declaration(root: DataRoot, catalog: Catalog, comparison: Comparison) -> dict[str, Any]:
     sources = {}
     for source in participants(catalog, comparison):
-        # Its other comparisons say nothing of this one, nor does what was expected of deliveries.
-        others = {"billing_totals", "expect"}
+        # Its other comparisons say nothing of this one, nor does when deliveries come.
+        others = {"billing_totals", "expect", "schedule"}
         declared = source.model_dump(mode="json", exclude=others, by_alias=True)
         sources[source.source] = {**declared, "files": _location(root, source.files)}
     return {
