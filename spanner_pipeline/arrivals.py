@@ -97,7 +97,9 @@ def look(
         now: The time.
     """
     listed = list_files(root, source, set(keys))
-    listing = _mark([file for key in sorted(listed) for file in listed[key]], *sorted(listed))
+    listing = listing_mark(
+        [file for key in sorted(listed) for file in listed[key]], *sorted(listed)
+    )
     ledger = Ledger(root)
     waiting = {
         key: content
@@ -110,7 +112,7 @@ def look(
     if listing != before.listing:
         contents = _Contents(root, source)
         for key in (key for key in keys if key in listed):
-            if any(_is_fresh(file, now) for file in listed[key]):
+            if any(is_fresh(file, now) for file in listed[key]):
                 settling.append(key)
                 continue
             content = contents.of(key, listed[key])
@@ -133,7 +135,8 @@ def look(
     )
 
 
-def _is_fresh(file: ListedFile, now: datetime) -> bool:
+def is_fresh(file: ListedFile, now: datetime) -> bool:
+    """Whether somebody may still be writing a file."""
     age = timedelta(microseconds=(_nanoseconds(now) - file.changed) // 1000)
     return timedelta() <= age < SETTLING
 
@@ -142,7 +145,7 @@ def _nanoseconds(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
-def _mark(files: Sequence[ListedFile], *more: str) -> str:
+def listing_mark(files: Sequence[ListedFile], *more: str) -> str:
     """A digest of how files look from outside."""
     text = json.dumps([[f.name, f.size, f.changed] for f in files] + list(more))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -162,7 +165,7 @@ class _Contents:
 
     def of(self, partition: str, files: Sequence[ListedFile]) -> str | None:
         """The digest of a delivery, as the ledger has it; None where there is no time to read."""
-        mark = _mark(files)
+        mark = listing_mark(files)
         known = self._known.get(partition)
         if known is not None and known[0] == mark:
             return known[1]

@@ -29,6 +29,7 @@ from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.repairs.write import write_repair_files
 from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
 from spanner_pipeline.whole import written_whole
@@ -85,7 +86,7 @@ def import_partition(
     files = find_files(root, source, partition)
     batch = batch_name(source, partition, files)
     done: list[UsageImport | Staged] = []
-    with at_work(root), WorkFolder(root) as work:
+    with at_work(root), WorkFolder(root) as work, Copies(root, files) as copies:
         for index, usage in enumerate(source.usage):
             meter = catalog.meters[usage.meter]
             table, ledger = EventTable(root, meter), Ledger(root)
@@ -97,6 +98,7 @@ def import_partition(
                 continue
             folder = work / str(index)
             folder.mkdir()
+            copies.fetch()
             done.append(stage(source, usage, meter, files, batch, folder))
         on_stage("extracted", done, files)
         on_stage("keyed", done, files)

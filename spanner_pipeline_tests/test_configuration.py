@@ -414,6 +414,22 @@ def test_a_time_without_offset_needs_a_declared_zone(make_root: MakeRoot) -> Non
     assert found.message.endswith("nobody knows whose clock it was; declare `zone`.")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0 2 * *", "must have five fields"),
+        ("0 24 * * *", "the hour beyond 0 to 23"),
+        ("0 2 * * mon", "the day of the week that is no number"),
+        ("*/0 2 * * *", "a step of 0"),
+        ("0 2 30 2 *", "names a day that its months do not have"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_refused(make_root: MakeRoot, text: str, message: str) -> None:
+    (found,) = problems(make_root, source=f'schedule: "{text}"\n{SOURCE}')
+    assert (found.line, found.key) == (1, "schedule")
+    assert message in found.message
+
+
 def test_one_partition_has_no_order_among_partitions(make_root: MakeRoot) -> None:
     whole = SOURCE.replace("{grain: month, from: 2024-01}", "{grain: whole}").replace(
         "{year}-{month}", "all"

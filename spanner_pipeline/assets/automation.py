@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from spanner_pipeline.assets.bill_sensors import build_bill_sensors
 from spanner_pipeline.assets.jobs import build_jobs
 from spanner_pipeline.assets.schedules import build_schedules
 from spanner_pipeline.assets.sensors import build_sensors
@@ -21,5 +22,8 @@ def automation(root: DataRoot, catalog: Catalog, pools: Mapping[str, str]) -> di
     return {
         "jobs": jobs.all,
         "schedules": build_schedules(root, catalog, jobs),
-        "sensors": build_sensors(root, catalog, jobs),
+        "sensors": [
+            *build_sensors(root, catalog, jobs),
+            *build_bill_sensors(root, catalog, jobs),
+        ],
     }

@@ -21,8 +21,8 @@ from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.selection import contiguous
 from spanner_pipeline.sources.files import ListedFile, list_files
 
-IMPORT_AT, CHECK_AT, RECONCILE_AT = "0 2 * * *", "30 3 * * *", "0 4 * * *"
-"""When, in UTC; people change it in Dagster by a schedule of their own."""
+CHECK_AT, RECONCILE_AT = "30 3 * * *", "0 4 * * *"
+"""When, in UTC; a source says in its YAML when its imports start."""
 
 RUNS_PER_TICK = 25
 """More would queue for hours; the next night goes on."""
@@ -72,10 +72,10 @@ def _nightly(root: DataRoot, source: Source, job: Job) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=f"import_{source.source}_nightly",
         job=job,
-        cron_schedule=IMPORT_AT,
+        cron_schedule=source.schedule,
         execution_timezone="UTC",
-        description=f"Every night: imports the partitions of {source.source} that are over, have "
-        "files, and are missing or failed for a reason that may have passed.",
+        description=f"At {source.schedule} (UTC): imports the partitions of {source.source} that "
+        "are over, have files, and are missing or failed for a reason that may have passed.",
     )
     def nightly(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest] | dg.SkipReason:
         keys = existing_keys(source, context.scheduled_execution_time)

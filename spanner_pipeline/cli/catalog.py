@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from glob import glob
 
 import typer
 from rich.table import Table
@@ -22,7 +21,7 @@ app.add_typer(meters_app, name="meters")
 @sources_app.command("check")
 def check_sources(data: Data = None) -> None:
     """Check the YAML of all sources, and whether their files are there."""
-    from spanner_pipeline.sources.files import file_pattern
+    from spanner_pipeline.sources.files import list_files, present_files
 
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
@@ -30,11 +29,10 @@ def check_sources(data: Data = None) -> None:
     missing_any = False
     for source in catalog.sources.values():
         keys = source.partition_keys(datetime.now(UTC).date())
-        missing = [
-            key
-            for key in keys
-            if not glob(file_pattern(source, key), root_dir=root.path, recursive=True)  # noqa: PTH207
-        ]
+        listed = list_files(root, source, set(keys))
+        # A name that a wildcard lets belong to several partitions is listed for one of them.
+        absent = [key for key in keys if key not in listed]
+        missing = [key for key in absent if not present_files(root, source, key)]
         missing_any |= bool(missing)
         fed = [usage.name for usage in source.usage]
         fed += [f"comparison {total.name}" for total in source.billing_totals]

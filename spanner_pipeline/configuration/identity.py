@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, field_validator, model_validator
 
+from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.values import IdentityPart, Strict
 
 PARTITIONS: Literal["partitions"] = "partitions"
@@ -49,6 +50,8 @@ def _known_order(given: Any) -> Any:
         raise ValueError("must be `partitions`, or a list of file patterns, oldest first.")
     if any("{" in pattern for pattern in patterns):
         raise ValueError("takes no placeholders; write `*` in their place.")
+    for pattern in patterns:
+        file_location(pattern)
     return given
 
 

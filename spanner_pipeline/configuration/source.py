@@ -14,9 +14,11 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.cron import NIGHTLY, cron
 from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
@@ -136,10 +138,13 @@ class Source(Strict):
     scope: Scope = Scope()
     max_rejected: Share | None = None
     expect: Expectations = Expectations()
+    schedule: str = NIGHTLY
     usage: tuple[Usage, ...] = ()
     billing_totals: tuple[BillingTotal, ...] = ()
 
     _zone = field_validator("zone")(known_zone)
+    _location = field_validator("files")(file_location)
+    _cron = field_validator("schedule")(cron)
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
@@ -171,6 +176,9 @@ class Source(Strict):
             yield ("expect", "rows"), "grain `whole` has no neighbours to compare with. Remove it."
         if self.expect != Expectations() and not self.usage:
             yield ("expect",), "is about imports, and without `usage` there are none. Remove it."
+        if self.schedule != NIGHTLY and (not self.usage or grain == WHOLE):
+            message = "starts the imports of partitions, and there are none. Remove it."
+            yield ("schedule",), message
 
     def _usage_mistakes(self) -> Iterator[Mistake]:
         if self.usage and self.identity is None:

@@ -56,7 +56,7 @@ def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> s
 
 def configuration_digest(source: Source, usage: Usage, meter: Meter) -> str:
     """Digest all that decides how rows become events."""
-    others = {"description", "owner", "expect", "usage", "files"}
+    others = {"description", "owner", "expect", "schedule", "usage", "files"}
     declared = source.model_dump(mode="json", exclude=others)
     described = [
         MAPPING_VERSION,

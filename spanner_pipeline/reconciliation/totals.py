@@ -21,6 +21,7 @@ from spanner_pipeline.control import EXACT, exact_sum, sums_fit
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources import texts
+from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.sources.mapping import passes, text_of, with_quantity
 from spanner_pipeline.sources.rows import raw, read_rows
@@ -79,7 +80,9 @@ def read_old_totals(root: DataRoot, source: Source, total: BillingTotal, meter: 
     """
     decimals = meter.decimals if total.price is None else MONEY_DECIMALS
     files = find_files(root, source, WHOLE)
-    rows = pl.concat(_map(batch, total, decimals) for batch in read_rows(source, files))
+    with Copies(root, files) as copies:
+        copies.fetch()
+        rows = pl.concat(_map(batch, total, decimals) for batch in read_rows(source, files))
     wanted = rows.filter("_wanted").with_columns(_why_unreadable(total).alias("why"))
     subtotals = wanted.filter("_subtotal")
     wanted = with_bounds(wanted.filter(~pl.col("_subtotal")), total.period)

@@ -14,6 +14,7 @@ from spanner_pipeline.lake.quarantine import rejected_files
 from spanner_pipeline.presence import one_at_a_time
 from spanner_pipeline.repairs.layout import ROW, dialect, fields_of, read, refused, without_end
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.files import SourceFile, find_files, repair_file
 from spanner_pipeline.sources.rows import is_json, raw, whole_rows
 from spanner_pipeline.whole import written_whole
@@ -63,7 +64,9 @@ def take_repairs(root: DataRoot, source: Source, path: Path) -> Repaired:
         if (odd := rows.join(rejected, on="line", how="anti")).height:
             problem = f"row {odd[ROW][0]} is not rejected now"
             raise refused(path, odd["_at"][0], problem, _IMPORT_AGAIN)
-        changed = _changed(source, file, rows, path)
+        with Copies(root, [file]) as copies:
+            copies.fetch()
+            changed = _changed(source, file, rows, path)
         untouched += rows.height - changed.height
         if changed.is_empty():
             continue

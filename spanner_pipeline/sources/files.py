@@ -9,16 +9,19 @@ import hashlib
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 
 from spanner_pipeline.configuration.identity import PARTITIONS
+from spanner_pipeline.configuration.locations import is_url
 from spanner_pipeline.configuration.source import WHOLE, Source
 from spanner_pipeline.configuration.values import SOURCE_FILE, complete_date
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.copies import copy_of, digest_of
+from spanner_pipeline.sources.object_store import changed, list_objects, version_of
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,15 @@ class SourceFile:
     """One legacy file as it was read.
 
     Attributes:
-        name: How rows and messages name it, relative to the data root.
-        path: Where it is.
+        name: How rows and messages name it: relative to the data root, or its URL.
+        path: Where it is; of an object, where its copy is while `Copies` holds it.
         digest: SHA-256 of its bytes, in hexadecimal.
         size: Its bytes.
         revision: Its place in the declared order of deliveries; None where none is declared, or the
             order does not say.
         repair: The rows of it that a person mended, if there are any.
         repair_digest: SHA-256 of `repair`, in hexadecimal; empty without one.
+        version: Which version of an object it is; empty for a local file.
     """
 
     name: str
@@ -43,6 +47,7 @@ class SourceFile:
     revision: int | None = None
     repair: Path | None = None
     repair_digest: str = ""
+    version: str = ""
 
     @property
     def content(self) -> str:
@@ -52,12 +57,13 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class ListedFile:
-    """One legacy file as its folder shows it, unread.
+    """One legacy file as its folder or bucket shows it, unread.
 
     Attributes:
         name: As `SourceFile.name`.
         size: Its bytes.
-        changed: When its content or its place last changed, in nanoseconds since 1970.
+        changed: When its content or its place last changed, in nanoseconds since 1970; of objects
+            in whole seconds.
     """
 
     name: str
@@ -70,27 +76,37 @@ def list_files(
 ) -> dict[str, list[ListedFile]]:
     """List the files of partitions, in name order; a partition without files is left out.
 
-    However many partitions there are, each folder is listed once. So a name in which a wildcard
-    could stand for the dates of several partitions is listed for one of them only.
+    However many partitions there are, each folder or bucket is listed once. So a name in which a
+    wildcard could stand for the dates of several partitions is listed for one of them only.
     """
     any_date = _PLACEHOLDER.sub(lambda found: "[0-9]" * _DIGITS[found[1]], source.files)
     reading = _reading(source.files)
     found: dict[str, list[ListedFile]] = {}
-    for name in sorted(glob(any_date, root_dir=root.path, recursive=True)):  # noqa: PTH207
+    for name, file in _listed(root, any_date):
         dates = reading.fullmatch(name)
         groups = dates.groupdict() if dates else {}
         key = "-".join(groups[part] for part in _DIGITS if part in groups) or WHOLE
-        if dates is None or key not in partitions:
-            continue
+        if dates is not None and key in partitions:
+            found.setdefault(key, []).append(file)
+    return found
+
+
+def _listed(root: DataRoot, pattern: str) -> Iterator[tuple[str, ListedFile]]:
+    """The files that a pattern matches, in name order, and how the pattern spells their names."""
+    if is_url(pattern):
+        for url, size, written in sorted(list_objects(pattern)):
+            yield url, ListedFile(url, size, written)
+        return
+    # `Path.glob` takes no absolute pattern.
+    for name in sorted(set(glob(pattern, root_dir=root.path, recursive=True))):  # noqa: PTH207
         path = root.path / name
         try:
             seen = path.stat()
         except FileNotFoundError:  # taken away meanwhile
             continue
         if stat.S_ISREG(seen.st_mode):
-            changed = max(seen.st_mtime_ns, seen.st_ctime_ns)
-            found.setdefault(key, []).append(ListedFile(root.relative(path), seen.st_size, changed))
-    return found
+            touched = max(seen.st_mtime_ns, seen.st_ctime_ns)
+            yield name, ListedFile(root.relative(path), seen.st_size, touched)
 
 
 _DIGITS = {"year": 4, "month": 2, "day": 2}
@@ -124,20 +140,22 @@ def file_pattern(source: Source, partition: str) -> str:
 def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFile]:
     """Find and digest the files of one partition, in name order.
 
+    Objects are read under `Copies`; what was digested before is not downloaded here.
+
     Raises:
         SourceFileError: When there is none, one is empty or unreadable, or one is a copy that would
             count twice.
     """
     pattern = file_pattern(source, partition)
-    paths = present_files(root, source, partition)
-    if not paths:
+    listed = present_files(root, source, partition)
+    if not listed:
         raise SourceFileError(
             pattern,
             f"no file for partition {partition} of source {source.source}.",
             f"put the file there, or correct `files` or `partitions` in sources/ ({root.path}).",
         )
-    revisions = _revisions(root, source, partition, paths)
-    files = [_read(root, path, revisions.get(path)) for path in paths]
+    revisions = _revisions(root, source, partition, listed)
+    files = [_read(root, file, revisions.get(file.name)) for file in listed]
     files = [_with_repair(root, source, partition, file) for file in files]
     if _would_count_copies(source):
         _refuse_copies(files)
@@ -156,30 +174,37 @@ def _with_repair(root: DataRoot, source: Source, partition: str, file: SourceFil
     return replace(file, repair=repair, repair_digest=_digest(repair))
 
 
-def present_files(root: DataRoot, source: Source, partition: str) -> list[Path]:
+def present_files(root: DataRoot, source: Source, partition: str) -> list[ListedFile]:
     """The files of one partition that are there, in name order; none is opened."""
-    matching = _matching(root, file_pattern(source, partition))
-    return sorted(path for path in matching if path.is_file())
+    return [file for _, file in _listed(root, file_pattern(source, partition))]
 
 
-def _matching(root: DataRoot, pattern: str) -> set[Path]:
-    # `Path.glob` takes no absolute pattern.
-    names = glob(pattern, root_dir=root.path, recursive=True)  # noqa: PTH207
-    return {root.path / name for name in names}
+def digest_now(root: DataRoot, name: str) -> str | None:
+    """SHA-256 of the file or object that has this name now; None where there is none.
+
+    Raises:
+        SourceFileError: When an object store gives no answer or refuses.
+    """
+    if is_url(name):
+        version = version_of(name)
+        return None if version is None else digest_of(root, name, version, keep=False)
+    path = root.path / name
+    return _digest(path) if path.is_file() else None
 
 
 def _revisions(
-    root: DataRoot, source: Source, partition: str, paths: list[Path]
-) -> dict[Path, int]:
+    root: DataRoot, source: Source, partition: str, files: list[ListedFile]
+) -> dict[str, int]:
     """The place of files in the declared order of deliveries."""
     order = source.corrections.order if source.corrections is not None else None
     if order is None:
         return {}
     if order == PARTITIONS:
-        return dict.fromkeys(paths, int(complete_date(partition).replace("-", "")))
-    matches = [(path, n) for n, pattern in enumerate(order, 1) for path in _matching(root, pattern)]
-    counts = Counter(path for path, _ in matches)
-    return {path: place for path, place in matches if counts[path] == 1}
+        place = int(complete_date(partition).replace("-", ""))
+        return {file.name: place for file in files}
+    matches = [(f.name, n) for n, pattern in enumerate(order, 1) for _, f in _listed(root, pattern)]
+    counts = Counter(name for name, _ in matches)
+    return {name: place for name, place in matches if counts[name] == 1}
 
 
 def _would_count_copies(source: Source) -> bool:
@@ -202,16 +227,35 @@ def _refuse_copies(files: list[SourceFile]) -> None:
             )
 
 
-def _read(root: DataRoot, path: Path, revision: int | None) -> SourceFile:
-    name = root.relative(path)
+def _read(root: DataRoot, listed: ListedFile, revision: int | None) -> SourceFile:
+    if is_url(listed.name):
+        return _read_object(root, listed, revision)
+    name = listed.name
+    path = root.path / name
     try:
         digest = _digest(path)
         size = path.stat().st_size
     except OSError as error:
         raise SourceFileError(name, f"cannot be read: {error.strerror}.", "check it.") from error
     if size == 0:
-        raise SourceFileError(name, "is empty.", "fetch it again from the old system.")
+        raise _empty(name)
     return SourceFile(name, path, digest, size, revision)
+
+
+def _read_object(root: DataRoot, listed: ListedFile, revision: int | None) -> SourceFile:
+    url = listed.name
+    if listed.size == 0:
+        raise _empty(url)
+    version = version_of(url)
+    if version is None or version.size != listed.size:
+        raise changed(url)
+    digest = digest_of(root, url, version)
+    path = copy_of(root, url, version)
+    return SourceFile(url, path, digest, version.size, revision, version=version.tag)
+
+
+def _empty(name: str) -> SourceFileError:
+    return SourceFileError(name, "is empty.", "fetch it again from the old system.")
 
 
 def _digest(path: Path) -> str:

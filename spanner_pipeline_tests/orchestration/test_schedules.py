@@ -153,6 +153,13 @@ def test_sources_in_one_piece_have_no_night_and_reconcile_has(root: SmallRoot) -
     assert {s.execution_timezone for s in found} == {"UTC"}
 
 
+def test_a_source_says_when_its_imports_start(root: SmallRoot) -> None:
+    root.rewrite("sources/edge.yaml", "identity:", 'schedule: "15 */6 * * 1-5"\nidentity:')
+    found = {s.name: s.cron_schedule for s in build_definitions(root).schedules or []}
+    assert found["import_edge_nightly"] == "15 */6 * * 1-5"
+    assert found[NIGHTLY] == "0 2 * * *"
+
+
 def test_a_night_compares_the_whole_bill_and_each_of_its_periods(
     root: SmallRoot, instance: dg.DagsterInstance
 ) -> None:

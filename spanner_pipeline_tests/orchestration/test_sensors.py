@@ -141,5 +141,9 @@ def test_a_file_that_just_changed_is_waited_for(
 
 def test_every_source_with_usage_is_watched_when_turned_on(watched: Watched) -> None:
     found = build_definitions(watched.root).sensors or []
-    assert sorted(sensor.name for sensor in found) == ["watch_edge", "watch_switch"]
+    assert sorted(sensor.name for sensor in found) == [
+        "watch_bill_billed_calls",
+        "watch_edge",
+        "watch_switch",
+    ]
     assert {sensor.default_status for sensor in found} == {dg.DefaultSensorStatus.STOPPED}

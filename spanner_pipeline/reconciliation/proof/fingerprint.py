@@ -17,6 +17,7 @@ from typing import Any
 
 import polars as pl
 
+from spanner_pipeline.configuration.locations import is_url
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.lake.ledger import MAPPING_VERSION, Ledger
@@ -105,10 +106,10 @@ def participants(catalog: Catalog, comparison: Comparison) -> list[Source]:
 def _declaration(root: DataRoot, catalog: Catalog, comparison: Comparison) -> dict[str, Any]:
     sources = {}
     for source in participants(catalog, comparison):
-        # Its other comparisons say nothing of this one, nor does what was expected of deliveries.
-        others = {"billing_totals", "expect"}
+        # Its other comparisons say nothing of this one, nor does when deliveries come.
+        others = {"billing_totals", "expect", "schedule"}
         declared = source.model_dump(mode="json", exclude=others, by_alias=True)
-        sources[source.source] = {**declared, "files": root.relative(Path(source.files))}
+        sources[source.source] = {**declared, "files": _location(root, source.files)}
     return {
         "comparison": comparison.total.model_dump(mode="json", by_alias=True),
         "declared_by": comparison.source.source,
@@ -116,6 +117,10 @@ def _declaration(root: DataRoot, catalog: Catalog, comparison: Comparison) -> di
         "period": comparison.period,
         "sources": sources,
     }
+
+
+def _location(root: DataRoot, files: str) -> str:
+    return files if is_url(files) else root.relative(Path(files))
 
 
 def _inputs(root: DataRoot, comparison: Comparison) -> dict[str, Any]:

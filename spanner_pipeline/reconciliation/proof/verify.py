@@ -5,7 +5,6 @@ Belongs here: naming differences. Not here: whether the zip is as it was written
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections import defaultdict
@@ -21,6 +20,7 @@ from spanner_pipeline.reconciliation.proof.evidence import CONFIGURATION, config
 from spanner_pipeline.reconciliation.proof.fingerprint import KEY, Facts, facts
 from spanner_pipeline.reconciliation.proof.pack import NotAPackError, Pack
 from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.files import digest_now
 
 _LONGEST = 80
 _MOST_NAMED = 1_000
@@ -235,13 +235,10 @@ def _files_on_disk(root: DataRoot, now: Facts) -> tuple[list[str], list[str]]:
             known[name].add(file["sha256"])
     changed, absent = [], 0
     for name in sorted(known):
-        path = root.path / name
-        if not path.is_file():
+        digest = digest_now(root, name)
+        if digest is None:
             absent += 1
-            continue
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        if digest not in known[name]:
+        elif digest not in known[name]:
             changed.append(f"file changed: {name} lies there with other bytes than were imported")
     noun = "file does" if absent == 1 else "files do"
     notes = [f"{absent:,} imported {noun} not lie there any more"] if absent else []
