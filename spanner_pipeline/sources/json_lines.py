@@ -30,14 +30,26 @@ def read_rows(file: SourceFile, layout: JsonLines, needed: Sequence[str]) -> Ite
 
 
 def parse_objects(lines: pl.DataFrame, needed: Sequence[str]) -> pl.DataFrame:
-    """Give `line` and `original`, a JSON object, the other columns that `read_rows` yields."""
+    """Give `line` and `original`, a JSON object, the other columns that `read_rows` yields.
+
+    An object that has a key twice is malformed: which value is meant, nobody knows.
+    """
     rows = lines.with_columns(_quoted_numbers(pl.col("original")).alias("_json"))
-    is_object = pl.col("original").str.contains(r"^\s*\{") & pl.col("content").is_not_null()
+    # `content` has each key once, and as many colons as the text unless a key was dropped.
+    is_object = (
+        pl.col("original").str.contains(r"^\s*\{")
+        & pl.col("content").is_not_null()
+        & (_colons(pl.col("_json")) == _colons(pl.col("content")))
+    )
     rows = rows.with_columns(pl.col("_json").str.json_path_match("$").alias("content"))
     return rows.with_columns(
         is_object.not_().alias("malformed"),
         *(_at(name).alias(f"raw.{name}") for name in needed),
     ).drop("_json")
+
+
+def _colons(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all(r"\\u003[aA]", ":").str.count_matches(":", literal=True)
 
 
 def _quoted_numbers(text: pl.Expr) -> pl.Expr:

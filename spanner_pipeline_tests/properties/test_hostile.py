@@ -100,6 +100,30 @@ def rejected(done: UsageImport | PipelineError) -> dict[str, int]:
     return done.record.rejected
 
 
+JSON_DOCUMENTS = {
+    "cut off": '[{"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": 1}, {"at": "2026',
+    "cut off between rows": '[{"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": 1},',
+    "nested without end": '[{"n": ' + "[" * 100_000,
+    "closed too often": "[{}]]",
+    "two documents": "[{}] [{}]",
+    "no array": '{"Records": {"n": 1}}',
+    "rows of rows": '[[{"n": 1}]]',
+    "numbers for rows": "[1, NaN, -Infinity, null]",
+    "NUL inside": '[{"at": "2026-01-01T00:00:00Z", "customer": "ac\0me", "n": 1}]',
+    "not a number": '[{"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": NaN}]',
+    "half a surrogate": '[{"at": "2026-01-01T00:00:00Z", "customer": "\\ud800", "n": 1}]',
+    "a key twice": '[{"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": 1, "n": 2}]',
+}
+
+
+@pytest.mark.parametrize("content", JSON_DOCUMENTS.values(), ids=JSON_DOCUMENTS)
+def test_hostile_json_documents_are_refused_or_quarantined(hostile: Hostile, content: str) -> None:
+    done = hostile(source("json"), content, "old.json")
+    if isinstance(done, UsageImport):
+        assert done.totals.new.rows == 0
+        assert done.totals.rejected.rows == done.totals.read.rows > 0
+
+
 NUMBERS = {
     "1.5E+3": "1500",
     "+7": "7",

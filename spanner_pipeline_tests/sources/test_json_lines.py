@@ -92,6 +92,22 @@ def test_what_is_no_object_is_malformed(tmp_path: Path, line: str) -> None:
     assert found["original"][1] == line
 
 
+@pytest.mark.parametrize(
+    ("line", "malformed"),
+    [
+        (r'{"n": 1, "n": 2}', True),
+        (r'{"n": 0, "data": {"n": 1, "\u006e": 2}}', True),
+        (r'{"id\u003a": ":", "n": 1, "id\u003A": ":"}', True),
+        (r'{"id\u003a": ": \\u003a", "n": {"id\u003A": [":", {"n": 1}, {"n": 2}]}}', False),
+    ],
+)
+def test_a_key_that_an_object_has_twice_makes_its_row_malformed(
+    tmp_path: Path, line: str, malformed: bool
+) -> None:
+    found = read(tmp_path, line + "\n", make_source(["n"], family="json_lines"))
+    assert found["malformed"].to_list() == [malformed]
+
+
 def test_an_optional_key_may_be_in_no_row(tmp_path: Path) -> None:
     found = read(tmp_path, '{"id": 1}\n', make_source(["id", "promo"], family="json_lines"))
     assert found["raw.promo"].to_list() == [None]
