@@ -1,0 +1,134 @@
+"""What a delivery would send, what it leaves out and why, and what the service makes of the rest.
+
+The only place that says when an event is too old for the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from spanner_pipeline.control import Total
+from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, choosing
+from spanner_pipeline.delivery.ledger import DeliveryLedger
+from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.root import DataRoot
+
+_MARGIN = 31
+"""Days that a delivery may take, and a person to look at it, before the oldest events go."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a delivery would do.
+
+    Attributes:
+        meter: The meter's name.
+        lake_version: The version of the lake's table; None where there is none.
+        live: The live meter; None where it would be created.
+        differences: Where the live meter is another than ours.
+        fates: Rows and quantity by fate; every fate of `FATES` is there.
+        retention_days: How long the service keeps events when the delivery begins.
+        raised_to: What retention is raised to first; None where it is not.
+        pruned_before: What is older is pruned, at the next pass.
+        known_from: What is older may have been pruned since it was sent.
+        oldest: The oldest event that could be sent.
+        encoded: Of what would be sent: rows whose subject is written in another way.
+        rounded: Rows whose quantity reads back from a double as another decimal.
+        largest_rounding: The largest difference that makes.
+        fractional: Rows with a fraction of a second.
+        ties: Instants of a subject with several quantities, which first and last cannot tell apart.
+        minutes: How long sending takes at least.
+    """
+
+    meter: str
+    lake_version: int | None
+    live: Mapping[str, Any] | None
+    differences: Sequence[Difference]
+    fates: Mapping[str, Total]
+    retention_days: int
+    raised_to: int | None
+    pruned_before: datetime
+    known_from: datetime
+    oldest: datetime | None
+    encoded: int
+    rounded: int
+    largest_rounding: Decimal
+    fractional: int
+    ties: int
+    minutes: int
+
+    @property
+    def to_send(self) -> int:
+        """Rows that would be sent."""
+        return self.fates[SEND].rows + self.fates[RESEND].rows
+
+    @property
+    def stops(self) -> bool:
+        """Whether the live meter is another one, so that nothing may be sent."""
+        return any(difference.stops for difference in self.differences)
+
+
+def make_plan(
+    root: DataRoot,
+    meter: Meter,
+    live: Mapping[str, Any] | None,
+    differences: Sequence[Difference],
+    ledger: DeliveryLedger | None,
+    choices: Choices,
+    now: datetime | None = None,
+) -> Plan:
+    """Say what a delivery would do; nothing is changed anywhere.
+
+    Args:
+        root: The data root.
+        meter: The meter.
+        live: The live meter; None where there is none.
+        differences: Where it is another than ours.
+        ledger: What was delivered into it.
+        choices: What a person said.
+        now: With a zone; the present by default.
+    """
+    now = now or datetime.now(UTC)
+    days = retention_of(meter) if live is None else int(live["event_retention_days"])
+    raised = _needed(root, meter, choices, now, days) if choices.raise_retention else None
+    kept_from = now - timedelta(days=raised or days)
+    known_from = now - timedelta(days=days)
+    with choosing(root, meter, ledger, choices, kept_from, known_from) as chosen:
+        fates = chosen.count()
+        oldest, encoded, rounded, largest, fractional = chosen.facts()
+        ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
+        version = chosen.table.version
+    rows = fates[SEND].rows + fates[RESEND].rows
+    return Plan(
+        meter=meter.name,
+        lake_version=version,
+        live=live,
+        differences=differences,
+        fates=fates,
+        retention_days=days,
+        raised_to=raised,
+        pruned_before=kept_from,
+        known_from=known_from,
+        oldest=oldest,
+        encoded=encoded,
+        rounded=rounded,
+        largest_rounding=largest or Decimal(0),
+        fractional=0 if choices.spelling.whole_seconds else fractional,
+        ties=ties,
+        minutes=-(-rows // choices.rate),
+    )
+
+
+def _needed(root: DataRoot, meter: Meter, choices: Choices, now: datetime, days: int) -> int | None:
+    """What retention must be raised to for the oldest event, as far as the service goes."""
+    farthest = now - timedelta(days=LONGEST_RETENTION - 1)
+    with choosing(root, meter, None, choices, farthest, farthest) as chosen:
+        oldest, *_ = chosen.facts()
+    if oldest is None or oldest >= now - timedelta(days=days):
+        return None
+    return min(LONGEST_RETENTION, max(retention_of(meter), (now - oldest).days + _MARGIN))
