@@ -72,6 +72,41 @@ class Plan:
         """Whether the live meter is another one, so that nothing may be sent."""
         return any(difference.stops for difference in self.differences)
 
+    def remarks(self) -> list[str]:
+        """What a person should know of the events that would be sent, a sentence each."""
+        found = []
+        if self.raised_to is not None:
+            found.append(
+                f"Retention would be raised from {self.retention_days} to {self.raised_to} days."
+            )
+        found.append(
+            f"The service prunes raw events before {self.pruned_before:%Y-%m-%d %H:%M} UTC at its "
+            "next pass."
+        )
+        if self.oldest is not None and self.oldest < self.pruned_before:
+            found.append(
+                f"Events since {self.oldest:%Y-%m-%d} are older, and would go as well: the service "
+                f"keeps at most {LONGEST_RETENTION} days."
+            )
+        if self.encoded:
+            found.append(f"{self.encoded:,} events have a subject that is written otherwise.")
+        if self.rounded:
+            found.append(
+                f"{self.rounded:,} quantities are rounded by the service's double, by up to "
+                f"{self.largest_rounding.normalize():f}."
+            )
+        if self.fractional:
+            found.append(
+                f"{self.fractional:,} events have a fraction of a second, which the service's "
+                "SQLite store sorts into wrong buckets at their edges (--whole-seconds)."
+            )
+        if self.ties:
+            found.append(
+                f"At {self.ties:,} instants a subject has several quantities: which one is first "
+                "or last, the service leaves to chance."
+            )
+        return found
+
 
 def make_plan(
     root: DataRoot,
@@ -131,4 +166,5 @@ def _needed(root: DataRoot, meter: Meter, choices: Choices, now: datetime, days:
         oldest, *_ = chosen.facts()
     if oldest is None or oldest >= now - timedelta(days=days):
         return None
-    return min(LONGEST_RETENTION, max(retention_of(meter), (now - oldest).days + _MARGIN))
+    needed = min(LONGEST_RETENTION, max(retention_of(meter), (now - oldest).days + _MARGIN))
+    return needed if needed > days else None
