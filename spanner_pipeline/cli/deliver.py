@@ -39,10 +39,6 @@ def deliver(
     whole_seconds: Annotated[
         bool, typer.Option("--whole-seconds", help="Leave out fractions of seconds.")
     ] = False,
-    encode_subjects: Annotated[
-        bool,
-        typer.Option("--encode-subjects", help="Write what no subject may have as X-40 (for @)."),
-    ] = False,
     raise_retention: Annotated[
         bool,
         typer.Option("--raise-retention", help="Have the service keep events long enough first."),
@@ -72,7 +68,7 @@ def deliver(
     choices = Choices(
         start=_instant("--from", first),
         end=_instant("--to", last),
-        spelling=Spelling(whole_seconds=whole_seconds, encode_subjects=encode_subjects),
+        spelling=Spelling(whole_seconds=whole_seconds),
         raise_retention=raise_retention,
         include_old=include_old,
         rate=rate,

@@ -129,7 +129,11 @@ def _record(
         "base_url": client.target.base_url,
         "choices": asdict(choices),
         "plan": asdict(plan),
-        "outcome": asdict(outcome),
+        "outcome": {
+            "events": dict(outcome.events),  # which asdict would mangle
+            "failures": outcome.failures,
+            "differing": outcome.differing,
+        },
     }
     path = ledger.path.with_name(f"{ledger.path.name}.runs") / f"{now:%Y%m%dT%H%M%S.%fZ}.json"
     with written_whole(path) as work:

@@ -17,7 +17,7 @@ import polars as pl
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
-from spanner_pipeline.delivery.payload import SUBJECT, Spelling, body_sql, digest_sql
+from spanner_pipeline.delivery.payload import Spelling, body_sql, digest_sql
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import ConservationError
 from spanner_pipeline.lake.sums import literal, totals_by
@@ -32,7 +32,6 @@ FATES = {
     "delivered": "the service has it already",
     "changed": "was delivered, and changed in the lake since; the service cannot change an event",
     "not positive": "left out: the service takes no quantity of 0 or less",
-    "subject": "left out: the service does not take such a subject (--encode-subjects)",
     "older": "left out: the service would prune it (--raise-retention, --include-old)",
     "unsettled": "was sent without an answer and is older than the retention: never sent again, "
     "because it may have been counted and forgotten",
@@ -97,19 +96,18 @@ class Chosen:
             )
         return fates
 
-    def facts(self) -> tuple[datetime | None, int, int, Decimal | None, int]:
-        """Of what would be sent: the oldest, rows encoded, rounded and by how much, fractional."""
+    def facts(self) -> tuple[datetime | None, int, Decimal | None, int]:
+        """Of what would be sent: the oldest, rows rounded and by how much, fractional."""
         kind = self.table.meter.quantity_type
         # Read from the text, because DuckDB's own cast does not give the nearest double.
         double = f"TRY_CAST(quantity::VARCHAR::DOUBLE::VARCHAR AS {kind})"
         [facts] = self._connection.execute(f"""
-            SELECT min(timestamp), count(*) FILTER (subject <> {self._subject()}),
-                count(*) FILTER (quantity IS DISTINCT FROM {double}),
+            SELECT min(timestamp), count(*) FILTER (quantity IS DISTINCT FROM {double}),
                 max(abs(quantity - {double})),
                 count(*) FILTER (epoch_us(timestamp) % 1000000 <> 0)
             FROM chosen WHERE {_TO_SEND}""").fetchall()
-        oldest, encoded, rounded, largest, fractional = facts
-        return oldest, encoded, rounded, largest, fractional
+        oldest, rounded, largest, fractional = facts
+        return oldest, rounded, largest, fractional
 
     def ties(self) -> int:
         """Instants, as they are sent, at which a subject has several quantities."""
@@ -139,9 +137,6 @@ class Chosen:
                 waiting = waiting.slice(rows)
         if waiting.height:
             yield waiting
-
-    def _subject(self) -> str:
-        return self.choices.spelling.subject_sql()
 
 
 @contextmanager
@@ -173,7 +168,6 @@ def choosing(
     words = ledger.last_words_sql() if ledger else DeliveryLedger.nothing_sql()
     settled = f"word.status IN ({', '.join(map(literal, SETTLED))})"
     old = "timestamp < TIMESTAMPTZ {}"
-    subject = choices.spelling.subject_sql()
     pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
     unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
     with open_duckdb() as connection:
@@ -185,7 +179,6 @@ def choosing(
                 WHEN {settled} THEN 'changed'
                 WHEN word.status = 'sent' AND {unsettled} THEN 'unsettled'
                 WHEN quantity <= 0 THEN 'not positive'
-                WHEN NOT regexp_full_match({subject}, '{SUBJECT}') THEN 'subject'
                 WHEN {pruned} THEN 'older'
                 WHEN word.status IS NOT NULL THEN '{RESEND}'
                 ELSE '{SEND}' END AS fate

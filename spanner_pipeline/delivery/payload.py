@@ -13,9 +13,6 @@ from spanner_pipeline.delivery.meter import OUR_DIMENSIONS
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import Dimension, Meter
 
-SUBJECT = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
-"""What the service takes for a subject."""
-
 
 @dataclass(frozen=True)
 class Spelling:
@@ -24,29 +21,9 @@ class Spelling:
     Attributes:
         whole_seconds: Leave out the fraction of a second, which the service's SQLite store sorts
             into wrong buckets at their edges.
-        encode_subjects: Write what the service does not take in a subject as `X-` and two
-            hexadecimal digits for each byte.
     """
 
     whole_seconds: bool = False
-    encode_subjects: bool = False
-
-    def subject_sql(self) -> str:
-        """SQL for the subject as it is sent."""
-        return encoded_sql("subject") if self.encode_subjects else "subject"
-
-
-def encoded_sql(column: str) -> str:
-    """SQL that encodes a text so that it breaks no rule and no two texts meet.
-
-    What obeys the rules stays as it is, unless it has `X-40` or the like in it: then that `X` is
-    encoded. So replacing each `X-` with two digits by its byte gives the text back.
-    """
-    marked = f"regexp_replace(url_encode({column}), 'X(-[0-9A-F]{{2}})', '%58\\1', 'g')"
-    kept = f"replace(replace({marked}, '~', '%7E'), '%3A', ':')"
-    for letter in "_.:-":
-        kept = f"regexp_replace({kept}, '^[{letter}]', '%{ord(letter):02X}')"
-    return f"replace({kept}, '%', 'X-')"
 
 
 def body_sql(meter: Meter, spelling: Spelling) -> str:
@@ -56,7 +33,7 @@ def body_sql(meter: Meter, spelling: Spelling) -> str:
         """'{"idempotency_key":'""",
         "to_json(idempotency_key)::VARCHAR",
         """',"subject":'""",
-        f"to_json({spelling.subject_sql()})::VARCHAR",
+        "to_json(subject)::VARCHAR",
         """',"meter":'""",
         name,
         """',"quantity":'""",

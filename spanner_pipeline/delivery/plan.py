@@ -37,8 +37,7 @@ class Plan:
         pruned_before: What is older is pruned, at the next pass.
         known_from: What is older may have been pruned since it was sent.
         oldest: The oldest event that could be sent.
-        encoded: Of what would be sent: rows whose subject is written in another way.
-        rounded: Rows whose quantity reads back from a double as another decimal.
+        rounded: Of what would be sent: rows whose quantity is another one as a double.
         largest_rounding: The largest difference that makes.
         fractional: Rows with a fraction of a second.
         ties: Instants of a subject with several quantities, which first and last cannot tell apart.
@@ -55,7 +54,6 @@ class Plan:
     pruned_before: datetime
     known_from: datetime
     oldest: datetime | None
-    encoded: int
     rounded: int
     largest_rounding: Decimal
     fractional: int
@@ -88,8 +86,6 @@ class Plan:
                 f"Events since {self.oldest:%Y-%m-%d} are older, and would go as well: the service "
                 f"keeps at most {LONGEST_RETENTION} days."
             )
-        if self.encoded:
-            found.append(f"{self.encoded:,} events have a subject that is written otherwise.")
         if self.rounded:
             found.append(
                 f"{self.rounded:,} quantities are rounded by the service's double, by up to "
@@ -135,7 +131,7 @@ def make_plan(
     known_from = now - timedelta(days=days)
     with choosing(root, meter, ledger, choices, kept_from, known_from) as chosen:
         fates = chosen.count()
-        oldest, encoded, rounded, largest, fractional = chosen.facts()
+        oldest, rounded, largest, fractional = chosen.facts()
         ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
         version = chosen.table.version
     rows = fates[SEND].rows + fates[RESEND].rows
@@ -150,7 +146,6 @@ def make_plan(
         pruned_before=kept_from,
         known_from=known_from,
         oldest=oldest,
-        encoded=encoded,
         rounded=rounded,
         largest_rounding=largest or Decimal(0),
         fractional=0 if choices.spelling.whole_seconds else fractional,

@@ -153,8 +153,12 @@ class Sender:
                 return
             if error.code != "request_too_large":
                 raise
-            why = [_status("failed"), pl.lit(error.code).alias("code")]
-            yield batch.select(_KEPT).with_columns(*why, pl.lit(str(error)).alias("message"))
+            nothing = pl.lit(None, dtype=pl.String)
+            yield batch.select(_KEPT).with_columns(
+                _status("failed"),
+                *(pl.lit(error.code).alias("code"), pl.lit(str(error)).alias("message")),
+                *(nothing.alias("sent"), nothing.alias("theirs")),
+            )
             return
         failed = pl.DataFrame(
             [(keys[place], code, message) for place, code, message in answers.failed],
@@ -165,8 +169,9 @@ class Sender:
             _status("accepted")
         )
         known = self._duplicates(batch, answers.duplicates)
-        parts = [part for part in (failed, accepted, known) if part.height]
-        said = pl.concat(parts, how="diagonal_relaxed").unique("idempotency_key", keep="first")
+        said = pl.concat([failed, accepted, known], how="diagonal_relaxed").unique(
+            "idempotency_key", keep="first"
+        )
         yield batch.select(_KEPT).join(said, on="idempotency_key", maintain_order="left")
 
     def _duplicates(
@@ -174,7 +179,8 @@ class Sender:
     ) -> pl.DataFrame:
         """Tell duplicates that say the same from those that do not; there are few of either."""
         rows: list[tuple[str, str, str | None, str | None]] = []
-        held = batch.filter(pl.col("idempotency_key").is_in(list(theirs)))
+        keys = pl.Series(list(theirs), dtype=pl.String)
+        held = batch.filter(pl.col("idempotency_key").is_in(keys.implode()))
         for key, sent in held.select("idempotency_key", "sent").iter_rows():
             there = theirs[key]
             if self._same(_doubles(sent), _doubles(json.dumps(there))):

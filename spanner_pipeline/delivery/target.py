@@ -68,14 +68,24 @@ class Target:
         Raises:
             TargetError: When a variable is missing or wrong.
         """
-        variable = REHEARSAL_API_KEY if rehearse else API_KEY
-        given = os.environ.get(variable)
-        if rehearse and given and given == os.environ.get(API_KEY):
+        address, key = os.environ.get(BASE_URL), os.environ.get(API_KEY)
+        if rehearse:
+            return cls.rehearsal(address, os.environ.get(REHEARSAL_API_KEY), key)
+        return cls.build(address, key)
+
+    @classmethod
+    def rehearsal(cls, base_url: str | None, api_key: str | None, real: str | None) -> Target:
+        """Check the workspace to rehearse in.
+
+        Raises:
+            TargetError: When its key is missing, or the real one.
+        """
+        if api_key and api_key == real:
             raise TargetError(
                 f"{REHEARSAL_API_KEY} is the same key as {API_KEY}. Make a second workspace, and a "
                 "key in it: what was delivered cannot be deleted."
             )
-        return cls.build(os.environ.get(BASE_URL), given, variable)
+        return cls.build(base_url, api_key, REHEARSAL_API_KEY)
 
     def without_key(self, text: str) -> str:
         """A text from elsewhere, such as a proxy's answer, without the key."""
