@@ -38,7 +38,14 @@ class Application:
         async def alive(request: Request) -> Response:
             return Response(status_code=204)
 
+        async def unknown(request: Request, error: Exception) -> Response:
+            return Response("404 page not found\n", 404, media_type="text/plain")
+
+        async def not_so(request: Request, error: Exception) -> Response:
+            return Response(status_code=405)
+
         return Starlette(
+            exception_handlers={404: unknown, 405: not_so},
             routes=[
                 Route("/health", alive),
                 Route("/ready", alive),
@@ -46,7 +53,7 @@ class Application:
                     Route(call.path, self._endpoint(call), methods=[call.method])
                     for call in self.service.calls()
                 ),
-            ]
+            ],
         )
 
     def _endpoint(self, call: Call) -> Callable[[Request], Awaitable[Response]]:
