@@ -94,7 +94,10 @@ class Application:
         if call.path in WRITES and call.method == "POST":
             self.service.limits.check_body(len(body))
         asked = call.read(request, body)
-        self._check_rights(key, call.scope, asked.meters)
+        meters = asked.meters
+        if asked.meter_id:
+            meters = [self.service.meters.by_id(key["workspace"], asked.meter_id)["name"]]
+        self._check_rights(key, call.scope, meters)
         return call.act(key["workspace"], asked.what)
 
     def _key(self, request: Request) -> sqlite3.Row:
@@ -117,7 +120,7 @@ class Application:
             raise RefusalError(403, "forbidden", f"forbidden: not allowed to {scope}")
         allowed = json.loads(key["meters"])
         for meter in meters:
-            if allowed and meter not in (*allowed, "*"):
+            if allowed and meter not in allowed:
                 raise RefusalError(403, "forbidden", f'forbidden: api key cannot access "{meter}"')
 
 

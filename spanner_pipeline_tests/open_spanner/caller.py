@@ -81,3 +81,16 @@ def reply(status: int, body: bytes, headers: Message) -> Reply:
     text = body.decode()
     is_json = headers.get_content_type() == "application/json"
     return Reply(status, json.loads(text) if is_json else text or None, headers)
+
+
+def event(target: Caller, meter: str, key: str = "", **fields: Any) -> dict[str, Any]:
+    """An event of this run; `key` sets it apart, without one it has no idempotency key."""
+    keyed = {"idempotency_key": f"{target.run}{key}"} if key else {}
+    return {
+        "subject": "acme",
+        "meter": meter,
+        "quantity": 1,
+        "timestamp": "2024-01-01T12:00:00Z",
+        **keyed,
+        **fields,
+    }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from spanner_pipeline_tests.open_spanner import contract_server
+from spanner_pipeline_tests.open_spanner import VERSIONS, contract_server
 from spanner_pipeline_tests.open_spanner.caller import Caller
 
 DIMENSIONS = [
@@ -22,21 +22,22 @@ DIMENSIONS = [
 AGGREGATIONS = ("sum", "count", "avg", "min", "max", "first", "last", "rate")
 
 
-@pytest.fixture(scope="module", params=["0.1.12", "0.1.13", "real"])
+REAL = ("OPEN_SPANNER_BASE_URL", "OPEN_SPANNER_API_KEY")
+TARGETS = [*VERSIONS, *(["real"] if all(os.environ.get(name) for name in REAL) else [])]
+
+
+@pytest.fixture(scope="module", params=TARGETS)
 def target(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Caller]:
-    """A workspace to call, with a meter `plain` without usage at first.
+    """A workspace to call.
 
-    `real` is the server at OPEN_SPANNER_BASE_URL. The list leaves its meters and events
-    there for good, so its key must be of a workspace that is thrown away.
+    `real` is the server at OPEN_SPANNER_BASE_URL, where that is set. The list leaves its
+    meters and events there for good, so its key must be of a workspace that is thrown away.
     """
     run = f"conformance-{uuid.uuid4().hex[:12]}-"
     if request.param == "real":
-        names = ("OPEN_SPANNER_BASE_URL", "OPEN_SPANNER_API_KEY")
-        if not all(os.environ.get(name) for name in names):
-            pytest.skip(f"{' and '.join(names)} point to no real server")
-        url, key = (os.environ[name] for name in names)
+        url, key = (os.environ[name] for name in REAL)
         yield Caller(url.rstrip("/"), key, run, is_real=True)
         return
     with ExitStack() as stack:
