@@ -62,6 +62,11 @@ class DataRoot:
         return self._made / "reports"
 
     @property
+    def deliveries(self) -> Path:
+        """What was sent to Open Spanner; it must outlive the lake, which can be made anew."""
+        return self._made / "deliveries"
+
+    @property
     def staging(self) -> Path:
         """Work files of running imports; safe to delete when none runs."""
         return self._made / "staging"

@@ -25,6 +25,7 @@ FLOORS: list[set[str]] = [
     {"validation", "staging", "profiling"},
     {"lake", "importing", "repairs", "plan", "arrivals"},
     {"usage", "reconciliation"},
+    {"delivery"},
     {"assets", "definitions"},
     {"cli"},
 ]
@@ -54,6 +55,7 @@ FLOATS_JUSTIFIED = {
     "sources/json_lines.py",  # recognises numbers that an export wrote as doubles
     "sources/parquet.py",  # turns the doubles of an export into their shortest decimals
     "reconciliation/workbook/sheets.py",  # widths and margins of a sheet
+    "delivery/fates.py",  # finds the quantities that the service's double would round
     "lake/change.py",  # pauses between attempts
     "reconciliation/plausibility.py",  # bits, which choose between explanations
     "assets/plots.py",  # what Dagster plots; the exact text stands beside

@@ -8,6 +8,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import (  # not e
     UnresolvedAssetJobDefinition,
 )
 
+from spanner_pipeline.assets.delivery import build_deliver_job
 from spanner_pipeline.assets.expectations import NOTHING_OVERDUE
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.lake_jobs import build_maintain_job, build_revert_job
@@ -32,7 +33,7 @@ class Jobs:
         reconcile: Usage and all comparisons; None where there are no meters.
         comparisons: One comparison with its periods, by its name.
         overdue: The check of all sources for what has not come; None where nothing is imported.
-        care: Care of the lake.
+        care: Care of the lake, and delivery out of it.
     """
 
     backfills: dict[str, Job]
@@ -57,6 +58,7 @@ def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
     """
     importable = [source for source in catalog.sources.values() if source.usage]
     lake = [build_maintain_job(catalog, pools), build_revert_job(catalog, pools)]
+    lake.append(build_deliver_job(catalog))
     return Jobs(
         backfills={source.source: _backfill(source) for source in importable},
         reconcile=_reconcile(catalog) if catalog.meters else None,

@@ -1,0 +1,187 @@
+"""What becomes of each event of a window: sent, known, or left out for a reason.
+
+Every event has exactly one fate, so that the fates add up to the window (law 1). All of it is
+counted by DuckDB over the lake's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+import duckdb
+import polars as pl
+
+from spanner_pipeline.control import Total
+from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
+from spanner_pipeline.delivery.payload import Spelling, body_sql, digest_sql
+from spanner_pipeline.engine import open_duckdb
+from spanner_pipeline.errors import ConservationError
+from spanner_pipeline.lake.sums import literal, totals_by
+from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.root import DataRoot
+
+SEND, RESEND = "send", "send again"
+FATES = {
+    SEND: "would be sent",
+    RESEND: "was sent without an answer, or failed: would be sent again under the same keys",
+    "delivered": "the service has it already",
+    "changed": "was delivered, and changed in the lake since; the service cannot change an event",
+    "not positive": "left out: the service takes no quantity of 0 or less",
+    "older": "left out: the service would prune it (--raise-retention, --include-old)",
+    "unsettled": "was sent without an answer and is older than the retention: never sent again, "
+    "because it may have been counted and forgotten",
+}
+"""What can become of an event, and what a person reads about it."""
+
+RATE = 8000
+"""Events a minute by default: 80 % of what the service takes from a workspace, live ones too."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person can say about a delivery.
+
+    Attributes:
+        start: First instant of the window; None for all before.
+        end: First instant after the window; None for all from `start`.
+        spelling: How events are spelled.
+        raise_retention: Have the live meter keep events as long as these need, before they go.
+        include_old: Send what the service will prune, too.
+        rate: Events a minute at most.
+    """
+
+    start: datetime | None = None
+    end: datetime | None = None
+    spelling: Spelling = field(default_factory=Spelling)
+    raise_retention: bool = False
+    include_old: bool = False
+    rate: int = RATE
+
+
+_TO_SEND = f"fate IN ('{SEND}', '{RESEND}')"
+
+
+class Chosen:
+    """The events of a window with their fates, in a DuckDB of their own."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, table: EventTable, choices: Choices
+    ) -> None:
+        """Made by `choosing`."""
+        self.table = table
+        self.choices = choices
+        self._connection = connection
+
+    def count(self) -> dict[str, Total]:
+        """Rows and quantity by fate.
+
+        Raises:
+            ConservationError: When they do not add up to the window.
+        """
+        decimals = self.table.meter.decimals
+        found = totals_by(self._connection, "FROM chosen", ("fate",), decimals)
+        fates = {fate: found.get((fate,), Total()) for fate in FATES}
+        events = "SELECT *, 1 AS one FROM window_"
+        whole = totals_by(self._connection, events, ("one",), decimals).get((1,), Total())
+        told = sum(fates.values(), Total())
+        if told != whole:
+            raise ConservationError(
+                f"meter {self.table.meter.name}: the fates of its events add up to {told}, not "
+                f"{whole}. Nothing was sent. This is a defect; please report it."
+            )
+        return fates
+
+    def facts(self) -> tuple[datetime | None, int, Decimal | None, int]:
+        """Of what would be sent: the oldest, rows rounded and by how much, fractional."""
+        kind = self.table.meter.quantity_type
+        # Read from the text, because DuckDB's own cast does not give the nearest double.
+        double = f"TRY_CAST(quantity::VARCHAR::DOUBLE::VARCHAR AS {kind})"
+        [facts] = self._connection.execute(f"""
+            SELECT min(timestamp), count(*) FILTER (quantity IS DISTINCT FROM {double}),
+                max(abs(quantity - {double})),
+                count(*) FILTER (epoch_us(timestamp) % 1000000 <> 0)
+            FROM chosen WHERE {_TO_SEND}""").fetchall()
+        oldest, rounded, largest, fractional = facts
+        return oldest, rounded, largest, fractional
+
+    def ties(self) -> int:
+        """Instants, as they are sent, at which a subject has several quantities."""
+        unit = "second" if self.choices.spelling.whole_seconds else "microsecond"
+        [[ties]] = self._connection.execute(f"""
+            SELECT count(*) FROM (SELECT 1 FROM chosen WHERE {_TO_SEND}
+            GROUP BY subject, date_trunc('{unit}', timestamp) HAVING min(quantity) < max(quantity))
+            """).fetchall()
+        return int(ties)
+
+    def stream(self, rows: int) -> Iterator[pl.DataFrame]:
+        """What is to be sent, by time, so many rows at a time; memory holds no more of it.
+
+        Columns are those of the ledger; `sent` is the event's JSON.
+        """
+        body = body_sql(self.table.meter, self.choices.spelling)
+        reader = self._connection.sql(f"""
+            SELECT idempotency_key, digest, subject, quantity::VARCHAR AS quantity, timestamp,
+                {body} AS sent
+            FROM chosen WHERE {_TO_SEND} ORDER BY timestamp, idempotency_key
+            """).to_arrow_reader(rows)
+        waiting = pl.DataFrame()
+        for batch in reader:
+            waiting = pl.concat([waiting, pl.DataFrame(batch)], how="diagonal")
+            while waiting.height >= rows:
+                yield waiting.head(rows)
+                waiting = waiting.slice(rows)
+        if waiting.height:
+            yield waiting
+
+
+@contextmanager
+def choosing(
+    root: DataRoot,
+    meter: Meter,
+    ledger: DeliveryLedger | None,
+    choices: Choices,
+    kept_from: datetime,
+    known_from: datetime,
+) -> Iterator[Chosen]:
+    """Find the fate of every event of a window.
+
+    Args:
+        root: The data root.
+        meter: The meter.
+        ledger: What was delivered; None where the live meter does not exist yet.
+        choices: What a person said.
+        kept_from: What is older is pruned once it is there.
+        known_from: What is older may have been pruned since it was sent.
+    """
+    table = EventTable(root, meter)
+    bounds = [
+        f"timestamp {sign} TIMESTAMPTZ {literal(time.isoformat())}"
+        for sign, time in ((">=", choices.start), ("<", choices.end))
+        if time is not None
+    ]
+    window = table.select(" AND ".join(["true", *bounds]))
+    words = ledger.last_words_sql() if ledger else DeliveryLedger.nothing_sql()
+    settled = f"word.status IN ({', '.join(map(literal, SETTLED))})"
+    old = "timestamp < TIMESTAMPTZ {}"
+    pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
+    unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
+    with open_duckdb() as connection:
+        connection.execute(f"CREATE VIEW window_ AS {window}")
+        connection.execute(f"CREATE VIEW word AS {words}")
+        connection.execute(f"""
+            CREATE VIEW chosen AS SELECT window_.*, {digest_sql(meter)} AS digest, CASE
+                WHEN {settled} AND word.digest = {digest_sql(meter)} THEN 'delivered'
+                WHEN {settled} THEN 'changed'
+                WHEN word.status = 'sent' AND {unsettled} THEN 'unsettled'
+                WHEN quantity <= 0 THEN 'not positive'
+                WHEN {pruned} THEN 'older'
+                WHEN word.status IS NOT NULL THEN '{RESEND}'
+                ELSE '{SEND}' END AS fate
+            FROM window_ LEFT JOIN (SELECT idempotency_key, status, digest FROM word) AS word
+            USING (idempotency_key)""")
+        yield Chosen(connection, table, choices)

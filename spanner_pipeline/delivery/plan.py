@@ -1,0 +1,165 @@
+"""What a delivery would send, what it leaves out and why, and what the service makes of the rest.
+
+The only place that says when an event is too old for the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from spanner_pipeline.control import Total
+from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, choosing
+from spanner_pipeline.delivery.ledger import DeliveryLedger
+from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
+from spanner_pipeline.meters import Meter
+from spanner_pipeline.root import DataRoot
+
+_MARGIN = 31
+"""Days that a delivery may take, and a person to look at it, before the oldest events go."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a delivery would do.
+
+    Attributes:
+        meter: The meter's name.
+        lake_version: The version of the lake's table; None where there is none.
+        live: The live meter; None where it would be created.
+        differences: Where the live meter is another than ours.
+        fates: Rows and quantity by fate; every fate of `FATES` is there.
+        retention_days: How long the service keeps events when the delivery begins.
+        raised_to: What retention is raised to first; None where it is not.
+        pruned_before: What is older is pruned, at the next pass.
+        known_from: What is older may have been pruned since it was sent.
+        oldest: The oldest event that could be sent.
+        rounded: Of what would be sent: rows whose quantity is another one as a double.
+        largest_rounding: The largest difference that makes.
+        fractional: Rows with a fraction of a second.
+        ties: Instants of a subject with several quantities, which first and last cannot tell apart.
+        minutes: How long sending takes at least.
+    """
+
+    meter: str
+    lake_version: int | None
+    live: Mapping[str, Any] | None
+    differences: Sequence[Difference]
+    fates: Mapping[str, Total]
+    retention_days: int
+    raised_to: int | None
+    pruned_before: datetime
+    known_from: datetime
+    oldest: datetime | None
+    rounded: int
+    largest_rounding: Decimal
+    fractional: int
+    ties: int
+    minutes: int
+
+    @property
+    def to_send(self) -> int:
+        """Rows that would be sent."""
+        return self.fates[SEND].rows + self.fates[RESEND].rows
+
+    @property
+    def stops(self) -> bool:
+        """Whether the live meter is another one, so that nothing may be sent."""
+        return any(difference.stops for difference in self.differences)
+
+    def remarks(self) -> list[str]:
+        """What a person should know of the events that would be sent, a sentence each."""
+        found = []
+        if self.raised_to is not None:
+            found.append(
+                f"Retention would be raised from {self.retention_days} to {self.raised_to} days."
+            )
+        found.append(
+            f"The service prunes raw events before {self.pruned_before:%Y-%m-%d %H:%M} UTC at its "
+            "next pass."
+        )
+        if self.oldest is not None and self.oldest < self.pruned_before:
+            found.append(
+                f"Events since {self.oldest:%Y-%m-%d} are older, and would go as well: the service "
+                f"keeps at most {LONGEST_RETENTION} days."
+            )
+        if self.rounded:
+            found.append(
+                f"{self.rounded:,} quantities are rounded by the service's double, by up to "
+                f"{self.largest_rounding.normalize():f}."
+            )
+        if self.fractional:
+            found.append(
+                f"{self.fractional:,} events have a fraction of a second, which the service's "
+                "SQLite store sorts into wrong buckets at their edges (--whole-seconds)."
+            )
+        if self.ties:
+            found.append(
+                f"At {self.ties:,} instants a subject has several quantities: which one is first "
+                "or last, the service leaves to chance."
+            )
+        return found
+
+
+def make_plan(
+    root: DataRoot,
+    meter: Meter,
+    live: Mapping[str, Any] | None,
+    differences: Sequence[Difference],
+    ledger: DeliveryLedger | None,
+    choices: Choices,
+    now: datetime | None = None,
+) -> Plan:
+    """Say what a delivery would do; nothing is changed anywhere.
+
+    Args:
+        root: The data root.
+        meter: The meter.
+        live: The live meter; None where there is none.
+        differences: Where it is another than ours.
+        ledger: What was delivered into it.
+        choices: What a person said.
+        now: With a zone; the present by default.
+    """
+    now = now or datetime.now(UTC)
+    days = retention_of(meter) if live is None else int(live["event_retention_days"])
+    raised = _needed(root, meter, choices, now, days) if choices.raise_retention else None
+    kept_from = now - timedelta(days=raised or days)
+    known_from = now - timedelta(days=days)
+    with choosing(root, meter, ledger, choices, kept_from, known_from) as chosen:
+        fates = chosen.count()
+        oldest, rounded, largest, fractional = chosen.facts()
+        ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
+        version = chosen.table.version
+    rows = fates[SEND].rows + fates[RESEND].rows
+    return Plan(
+        meter=meter.name,
+        lake_version=version,
+        live=live,
+        differences=differences,
+        fates=fates,
+        retention_days=days,
+        raised_to=raised,
+        pruned_before=kept_from,
+        known_from=known_from,
+        oldest=oldest,
+        rounded=rounded,
+        largest_rounding=largest or Decimal(0),
+        fractional=0 if choices.spelling.whole_seconds else fractional,
+        ties=ties,
+        minutes=-(-rows // choices.rate),
+    )
+
+
+def _needed(root: DataRoot, meter: Meter, choices: Choices, now: datetime, days: int) -> int | None:
+    """What retention must be raised to for the oldest event, as far as the service goes."""
+    farthest = now - timedelta(days=LONGEST_RETENTION - 1)
+    with choosing(root, meter, None, choices, farthest, farthest) as chosen:
+        oldest, *_ = chosen.facts()
+    if oldest is None or oldest >= now - timedelta(days=days):
+        return None
+    needed = min(LONGEST_RETENTION, max(retention_of(meter), (now - oldest).days + _MARGIN))
+    return needed if needed > days else None

@@ -1,0 +1,93 @@
+"""A plan names, in rows and quantity, what the service would take, refuse, lose or round."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+import pytest
+
+from spanner_pipeline.control import Total
+from spanner_pipeline.delivery.fates import Choices
+from spanner_pipeline.delivery.payload import Spelling
+from spanner_pipeline.delivery.target import TargetError
+from spanner_pipeline_tests.delivery.conftest import RECENT, at, planned, tiny
+from spanner_pipeline_tests.delivery.victim import deliver_all
+from spanner_pipeline_tests.lake.building import Row, TinyRoot
+from spanner_pipeline_tests.open_spanner import ContractServer
+
+OLD = f"{RECENT - timedelta(days=400):%Y-%m-%d}T00:00:00Z"
+
+KEEP = {"quantity": {"column": "quantity", "nonpositive": "keep"}}
+ROWS = [
+    Row("plain", "org_1", "2", at(1)),
+    Row("zero", "org_1", "0", at(2)),
+    Row("credit", "org_1", "-3.5", at(3)),
+    Row("old", "org_1", "11", OLD),
+    Row("long", "org_1", "12345678901234567.123456789", at(5)),
+    Row("late", "org_1", "1", at(6, ".25")),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> TinyRoot:
+    return tiny(tmp_path_factory.mktemp("plan") / "root", ROWS, usage=KEEP)
+
+
+def test_every_event_has_one_fate(root: TinyRoot, service: ContractServer, key: str) -> None:
+    plan = planned(root, service, key)
+    assert plan.live is None
+    assert {fate: total for fate, total in plan.fates.items() if total.rows} == {
+        "send": Total(3, Decimal("12345678901234570.123456789")),
+        "not positive": Total(2, Decimal("-3.5")),
+        "older": Total(1, Decimal(11)),
+    }
+    assert (plan.rounded, plan.largest_rounding) == (1, Decimal("0.876543211"))
+    assert plan.fractional == 1
+    assert service.count() == 0
+    assert not (root.path / "deliveries").exists()
+
+
+def test_choices_change_the_fates(root: TinyRoot, service: ContractServer, key: str) -> None:
+    spelling = Spelling(whole_seconds=True)
+    plan = planned(root, service, key, spelling=spelling, raise_retention=True, rate=2)
+    assert plan.to_send == 4
+    assert (plan.fractional, plan.minutes) == (0, 2)
+    assert plan.raised_to is not None
+    assert 420 < plan.raised_to < 470
+    windowed = planned(root, service, key, start=RECENT, end=RECENT + timedelta(seconds=3))
+    assert sum(total.rows for total in windowed.fates.values()) == 2
+
+
+def test_what_is_sent_is_what_the_choices_say(
+    tmp_path: Path, service: ContractServer, workspace: str, key: str
+) -> None:
+    root = tiny(tmp_path / "root", ROWS, usage=KEEP)
+    choices = Choices(spelling=Spelling(whole_seconds=True), raise_retention=True, rate=10**9)
+    deliver_all(root.path, service.base_url, key, choices)
+    there = {e["idempotency_key"].rsplit(":", 1)[1]: e for e in service.events(workspace)}
+    assert there.keys() == {"plain", "old", "long", "late"}
+    assert there["old"]["quantity"] == 11
+    assert there["late"]["timestamp"] == at(6)
+    assert there["plain"]["metadata"]["source"] == "legacy"
+    assert there["plain"]["metadata"]["import_batch"].startswith("legacy/")
+
+
+def test_another_live_meter_stops_it_and_is_shown(
+    root: TinyRoot, service: ContractServer, workspace: str, key: str
+) -> None:
+    live = {"name": "calls", "unit": "minute", "dimensions": [{"name": "plan", "type": "string"}]}
+    headers = {"Authorization": f"Bearer {key}"}
+    httpx.post(f"{service.base_url}/v1/meters", json=live, headers=headers).raise_for_status()
+    plan = planned(root, service, key)
+    stops = {d.field: (d.ours, d.theirs) for d in plan.differences if d.stops}
+    assert stops == {
+        "unit": ("call", "minute"),
+        "dimension region": ("string, optional", "missing"),
+        "dimension plan": ("missing", "string, required"),
+    }
+    with pytest.raises(TargetError, match="another one than ours"):
+        deliver_all(root.path, service.base_url, key)
+    assert service.count(workspace) == 0
