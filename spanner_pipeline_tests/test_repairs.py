@@ -264,6 +264,42 @@ def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path:
     assert quantity(root) == 4
 
 
+LOGS = {
+    "extended_log": (
+        {"family": "extended_log", "separator": " "},
+        "#Fields: at customer n\n2026-01-01T00:00:00Z acme 1\n2026-01-01T01:00:00Z acme\n"
+        "#Fields: at n note customer\n2026-01-01T02:00:00Z two - acme\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_lines_of_other_families_are_mended_as_csv(
+    make_root: MakeRoot, run: Run, name: str
+) -> None:
+    format_, content = LOGS[name]
+    root = make_root({"m": METER}, {"old": source(format=format_)}, {"old.log": content})
+    assert run("backfill", data=root).code == 0
+    path = repair_file(root)
+    rows = read(path)
+    assert [row["reason_code"] for row in rows] == ["malformed_row", "quantity_not_a_number"]
+    assert (rows[1]["n"], rows[1]["customer"]) == ("two", "acme")
+    assert (
+        "Nothing was mended"
+        in run("backfill", "old", "--from-quarantine", str(path), data=root).out
+    )
+    # The same as another row: in a multiset it is a second event.
+    rows[0] |= {"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": "1"}
+    rows[1]["n"] = "2"
+    write(path, rows)
+    assert run("backfill", "old", "--from-quarantine", str(path), data=root).code == 0
+    assert quantity(root) == 4
+    keys = events(root, "m")["idempotency_key"]
+    assert keys.n_unique() == 3
+    assert keys.str.split("|").list.first().n_unique() == 2
+    assert control(root)["rejected"] == 0
+
+
 def test_columns_of_the_source_keep_their_names(make_root: MakeRoot, run: Run) -> None:
     content = "at,customer,n,field\n2026-01-01T00:00:00Z,acme,x,theirs\n"
     root = make_root({"m": METER}, {"old": source()}, {"old.csv": content})

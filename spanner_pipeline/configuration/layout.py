@@ -60,6 +60,15 @@ class AccessLog(TextLayout):
     layout: Literal["combined", "common"] = "combined"
 
 
+class ExtendedLog(TextLayout):
+    """W3C extended log files, as of CloudFront and IIS: `#Fields:` lines name the columns."""
+
+    family: Literal["extended_log"]
+    nulls: tuple[str, ...] = ("-", "")
+    separator: Literal["\t", " "] = "\t"
+    quote: Literal['"', ""] = '"'
+
+
 class Parquet(Layout):
     """Parquet files; `columns` lists all names, where a new one shall be an error."""
 
@@ -68,5 +77,6 @@ class Parquet(Layout):
 
 
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | Parquet, Field(discriminator="family")
+    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Parquet,
+    Field(discriminator="family"),
 ]

@@ -32,7 +32,7 @@ def read_rows(file: SourceFile, layout: Delimited, needed: Sequence[str]) -> Ite
             records = records.slice(1)
         records = records.filter(pl.col("original") != "")
         if not records.is_empty():
-            yield _split(records, layout, header)
+            yield split_fields(records, layout.separator, layout.quote, header)
 
 
 def _header(file: SourceFile, layout: Delimited, line: str, needed: Sequence[str]) -> list[str]:
@@ -87,35 +87,45 @@ def _never_closed(file: SourceFile, line: int) -> SourceFileError:
     )
 
 
-def _split(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
+def split_fields(
+    records: pl.DataFrame, separator: str, quote: str, header: list[str]
+) -> pl.DataFrame:
+    """Split the `original` of records into the columns `raw.<name>`; keeps `line`.
+
+    Args:
+        records: Rows with `line` and `original`.
+        separator: One character between fields.
+        quote: One character around fields that hold separators; doubled inside. Empty: none.
+        header: The names of the fields; a row with another number of them is `malformed`.
+    """
     quoted = pl.lit(value=False)
-    if layout.quote:
-        quoted = pl.col("original").str.contains(layout.quote, literal=True)
+    if quote:
+        quoted = pl.col("original").str.contains(quote, literal=True)
     records = records.with_columns(quoted.alias("_quoted"))
     plain = records.filter(~pl.col("_quoted"))
     parts = []
     if not plain.is_empty():
-        count = pl.col("original").str.count_matches(layout.separator, literal=True) + 1
-        fields = pl.col("original").str.split_exact(layout.separator, len(header) - 1)
+        count = pl.col("original").str.count_matches(separator, literal=True) + 1
+        fields = pl.col("original").str.split_exact(separator, len(header) - 1)
         parts.append(_named(plain, count != len(header), fields, header))
     if plain.height < records.height:
-        parts.append(_split_quoted(records.filter("_quoted"), layout, header))
+        parts.append(_split_quoted(records.filter("_quoted"), separator, quote, header))
     return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
 
 
-def _split_quoted(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
-    separator, quote = re.escape(layout.separator), re.escape(layout.quote)
-    field = (
-        rf"(?s){separator}(?:{quote}(?:[^{quote}]|{quote}{quote})*{quote}|[^{separator}{quote}]*)"
-    )
-    pieces = (pl.lit(layout.separator) + pl.col("original")).str.extract_all(field)
-    whole = pieces.list.join("") == pl.lit(layout.separator) + pl.col("original")
+def _split_quoted(
+    records: pl.DataFrame, separator: str, quote: str, header: list[str]
+) -> pl.DataFrame:
+    one, around = re.escape(separator), re.escape(quote)
+    field = rf"(?s){one}(?:{around}(?:[^{around}]|{around}{around})*{around}|[^{one}{around}]*)"
+    pieces = (pl.lit(separator) + pl.col("original")).str.extract_all(field)
+    whole = pieces.list.join("") == pl.lit(separator) + pl.col("original")
     piece = pl.element().str.slice(1)
     unquoted = (
-        pl.when(piece.str.starts_with(layout.quote))
+        pl.when(piece.str.starts_with(quote))
         .then(
             piece.str.slice(1, piece.str.len_chars() - 2).str.replace_all(
-                layout.quote * 2, layout.quote, literal=True
+                quote * 2, quote, literal=True
             )
         )
         .otherwise(piece)

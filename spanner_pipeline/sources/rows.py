@@ -14,11 +14,25 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format, Json, JsonLines, Layout, TextLayout
+from spanner_pipeline.configuration.layout import (
+    ExtendedLog,
+    Format,
+    Json,
+    JsonLines,
+    Layout,
+    TextLayout,
+)
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources import access_log, delimited, json_document, json_lines, parquet
+from spanner_pipeline.sources import (
+    access_log,
+    delimited,
+    extended_log,
+    json_document,
+    json_lines,
+    parquet,
+)
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
@@ -29,6 +43,7 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
     "delimited": delimited.read_rows,
+    "extended_log": extended_log.read_rows,
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
@@ -102,6 +117,8 @@ def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
     if file.repair is None:
         return None
     rows = pl.read_parquet(file.repair)
+    if isinstance(source.format, ExtendedLog):
+        return extended_log.with_content(rows)
     return parse_objects(rows, source.columns) if is_json(source) else rows
 
 
