@@ -265,6 +265,10 @@ def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path:
 
 
 LOGS = {
+    "pattern": (
+        {"family": "pattern", "pattern": r"(?<at>\S+) (?<customer>\w+):(?<n>\w+)(?: (?<note>.*))?"},
+        "2026-01-01T00:00:00Z acme:1\n2026-01-01T01:00:00Z acme\n2026-01-01T02:00:00Z acme:two x\n",
+    ),
     "extended_log": (
         {"family": "extended_log", "separator": " "},
         "#Fields: at customer n\n2026-01-01T00:00:00Z acme 1\n2026-01-01T01:00:00Z acme\n"

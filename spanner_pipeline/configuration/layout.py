@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from spanner_pipeline.configuration import json_paths
+from spanner_pipeline.configuration import json_paths, patterns
 from spanner_pipeline.configuration.values import Strict
 
 
@@ -14,6 +14,11 @@ class Layout(Strict):
     """What all families share: the texts that stand for null."""
 
     nulls: tuple[str, ...] = ("",)
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """All columns of its files, where the declaration alone says them; else none."""
+        return ()
 
 
 class TextLayout(Layout):
@@ -69,6 +74,27 @@ class ExtendedLog(TextLayout):
     quote: Literal['"', ""] = '"'
 
 
+class Pattern(TextLayout):
+    """Lines that a regular expression matches from end to end; its named groups are the columns.
+
+    It is written in Rust's syntax: `(?<name>...)` is a column, `(?:...)` is none.
+    """
+
+    family: Literal["pattern"]
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _named(cls, pattern: str) -> str:
+        patterns.named_groups(pattern)
+        return pattern
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The names of its groups."""
+        return tuple(patterns.named_groups(self.pattern))
+
+
 class Parquet(Layout):
     """Parquet files; `columns` lists all names, where a new one shall be an error."""
 
@@ -77,6 +103,6 @@ class Parquet(Layout):
 
 
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Parquet,
+    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Pattern | Parquet,
     Field(discriminator="family"),
 ]

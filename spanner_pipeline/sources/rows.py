@@ -32,6 +32,7 @@ from spanner_pipeline.sources import (
     json_document,
     json_lines,
     parquet,
+    pattern,
 )
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
@@ -47,6 +48,7 @@ _FAMILIES: dict[str, Reader] = {
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
+    "pattern": pattern.read_rows,
 }
 
 

@@ -518,6 +518,44 @@ CLOUDFRONT = Case(
     old={"cloudfront_requests": ("4", "PASS")},
 )
 
+
+def alb_entry(
+    time: str,
+    trace: str,
+    *,
+    client: str = "192.0.2.7:2817",
+    target: str = "10.0.0.1:80",
+    agent: str = "curl/7.46.0",
+    tail: str = ' "10.0.0.1:80" "200" "-" "-" TID_1234',
+) -> str:
+    """An entry of a load balancer's log."""
+    return (
+        f"h2 2026-01-01T{time}Z app/web/50dc6c495c0c9188 {client} {target} 0.000 0.001 0.000 200 "
+        f'200 34 366 "GET https://acme.example:443/v1/x?a=b HTTP/2.0" "{agent}" '
+        "TLS_AES_128_GCM_SHA256 TLSv1.3 arn:aws:elasticloadbalancing:eu-west-1:123456789012:"
+        f'targetgroup/t/73e2d6bc24d8a067 "Root=1-{trace}" "acme.example" "session-reused" 0 '
+        f'2026-01-01T00:00:00.000000Z "forward" "-" "-"{tail}\n'
+    )
+
+
+ALB = Case(
+    files={
+        "alb/2026/01/01/one.log": alb_entry("23:59:59.186641", "a")
+        + alb_entry("23:59:59.186641", "a")  # delivered twice
+        + alb_entry("23:59:59.186641", "b", client="2001:db8::7:2817", agent=r"a \"b\" c")
+        + alb_entry("12:00:00.5", "c", tail="")  # as written until 2019
+        + alb_entry("12:00:00.5", "d", tail=' "-" "-" "-" "-" TID_1 "new field" x')
+        + alb_entry("12:00:00.5", "e", target="-")
+        + alb_entry("12:00:00.5", "f", client="nowhere"),
+        "alb_cloudwatch/requests_web.json": cloudwatch("RequestCount", 4.0),
+    },
+    partitions={"alb_access_log": ("2026-01-01",)},
+    usage={"alb_requests": (4, "4"), "alb_egress_bytes": (4, "1464")},
+    left_out={"alb_requests": 1, "alb_egress_bytes": 1},
+    rejected={("alb_requests", "malformed_row"): 1, ("alb_egress_bytes", "malformed_row"): 1},
+    old={"alb_request_count": ("4", "PASS")},
+)
+
 CASES: dict[str, Case] = {
     "stripe_meter_events": STRIPE,
     "stripe_meter_events_csv": STRIPE_CSV,
@@ -528,6 +566,7 @@ CASES: dict[str, Case] = {
     "gcp_billing_export": GCP,
     "azure_cost_export": AZURE,
     "nginx_access_log": NGINX,
+    "alb_access_log": ALB,
     "cloudfront_access_log": CLOUDFRONT,
     "opentelemetry_logs": OTEL,
     "litellm_spend_logs": LITELLM,
