@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration import json_paths, patterns
 from spanner_pipeline.configuration.values import Strict
@@ -21,19 +22,74 @@ class Layout(Strict):
         return ()
 
 
+def _each_once(names: Sequence[str]) -> None:
+    if twice := ", ".join(sorted({name for name in names if list(names).count(name) > 1})):
+        raise ValueError(f"`columns` names {twice} twice. Give each its own name.")
+
+
 class TextLayout(Layout):
     """A family whose files are lines of text."""
 
     encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
 
 
-class Delimited(TextLayout):
-    """Delimited text; `columns` lists all header names, where a new one shall be an error."""
+class Footer(Strict):
+    """The last lines of a file that are no rows; blank lines below them do not count.
+
+    A bare number in the YAML is `lines`. With `starts_with` the first of them must begin with one
+    of these texts: a file that is cut off does not, and is refused.
+    """
+
+    lines: int = Field(default=1, ge=0)
+    starts_with: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, given: Any) -> Any:
+        return {"lines": given} if isinstance(given, str | int) else given
+
+    @field_validator("starts_with", mode="before")
+    @classmethod
+    def _one_text(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _has_a_first(self) -> Footer:
+        if self.starts_with and not self.lines:
+            raise ValueError("has no lines that `starts_with` could be about. Remove one of them.")
+        return self
+
+
+class FramedLayout(TextLayout):
+    """A text family whose rows may stand between `preamble` lines and a `footer`."""
+
+    preamble: int = Field(default=0, ge=0)
+    footer: Footer = Footer(lines=0)
+
+
+class Delimited(FramedLayout):
+    """Delimited text; `columns` lists all header names, where a new one shall be an error.
+
+    With `header: false` the first line is a row, and `columns` names the fields in their order.
+    """
 
     family: Literal["delimited"]
+    header: bool = True
     columns: tuple[str, ...] = ()
     separator: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', max_length=1)
+
+    @model_validator(mode="after")
+    def _named(self) -> Delimited:
+        if not self.header and not self.columns:
+            raise ValueError("`header: false` needs `columns`: the names of all fields, in order.")
+        _each_once(self.columns)
+        return self
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The declared columns."""
+        return self.columns
 
 
 class JsonLines(TextLayout):

@@ -17,7 +17,8 @@ from spanner_pipeline.configuration.layout import Delimited
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.lines import LONGEST_LINE, read_lines
+from spanner_pipeline.sources.framing import read_body
+from spanner_pipeline.sources.lines import LONGEST_LINE
 
 _MOST_LINES = 100_000
 """Lines inside one pair of quotes beyond which the quote was no quote."""
@@ -25,32 +26,34 @@ _MOST_LINES = 100_000
 
 def read_rows(file: SourceFile, layout: Delimited, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each header name."""
-    header: list[str] | None = None
+    header = None if layout.header else list(layout.columns)
     for records in _records(file, layout):
         if header is None:
-            header = _header(file, layout, records["original"][0], needed)
+            header = _header(file, layout, records, needed)
             records = records.slice(1)
         records = records.filter(pl.col("original") != "")
         if not records.is_empty():
             yield split_fields(records, layout.separator, layout.quote, header)
 
 
-def _header(file: SourceFile, layout: Delimited, line: str, needed: Sequence[str]) -> list[str]:
+def _header(
+    file: SourceFile, layout: Delimited, records: pl.DataFrame, needed: Sequence[str]
+) -> list[str]:
     rows = csv.reader(
-        [line],
+        [records["original"][0]],
         delimiter=layout.separator,
         quotechar=layout.quote or None,
         quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
     )
     names = [name.strip() for name in next(iter(rows), [])]
-    check_columns(file, names, needed, layout.columns, line=1)
+    check_columns(file, names, needed, layout.columns, line=records["line"][0])
     return names
 
 
 def _records(file: SourceFile, layout: Delimited) -> Iterator[pl.DataFrame]:
     """Join physical lines into records: a line break inside quotes does not end one."""
     pending: pl.DataFrame | None = None
-    for lines in read_lines(file, layout.encoding):
+    for lines in read_body(file, layout, layout.separator):
         if pending is not None:
             lines = pl.concat([pending, lines])
             pending = None
