@@ -11,9 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanner_pipeline.root import DataRoot
+from spanner_pipeline.repairs.take import Repaired, take_repairs
+from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import MakeRoot, Run
 from spanner_pipeline_tests.lake_reading import events, everything_written
+from spanner_pipeline_tests.lake_reading import run as import_partition
 
 METER = {"name": "m", "description": "", "unit": "u", "aggregation": "sum"}
 CSV = """at,customer,n,note
@@ -266,6 +268,18 @@ def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path:
 
 
 LOGS = {
+    "fixed_width": (
+        {
+            "family": "fixed_width",
+            "columns": [
+                {"name": "at", "start": "1", "width": "20"},
+                {"name": "customer", "start": "22", "width": "8"},
+                {"name": "n", "start": "30", "width": "4"},
+            ],
+        },
+        "2026-01-01T00:00:00Z acme       1\n2026-01-01T01:00:00Z acme\n"
+        "2026-01-01T02:00:00Z acme     two\n",
+    ),
     "delimited": (
         {
             "family": "delimited",
@@ -290,27 +304,28 @@ LOGS = {
 }
 
 
-def test_lines_of_every_family_are_mended_as_csv(make_root: MakeRoot, run: Run) -> None:
+def test_lines_of_every_family_are_mended_as_csv(make_root: MakeRoot) -> None:
     sources = {
         name: source(source=name, format=format_, files=f"legacy/{name}")
         for name, (format_, _) in LOGS.items()
     }
     root = make_root({"m": METER}, sources, {name: text for name, (_, text) in LOGS.items()})
-    assert run("backfill", data=root).code == 0
+    known = load_catalog(root).sources
     for name in LOGS:
+        import_partition(root, name, "whole")
         [path] = (root.quarantine / name).rglob("*.repair.csv")
         separator = sources[name]["format"].get("separator", ",").replace(" ", ",")
         rows = read(path, separator)
         assert [row["reason_code"] for row in rows] == ["malformed_row", "quantity_not_a_number"]
         assert (rows[1]["n"], rows[1]["customer"]) == ("two", "acme")
-        untouched = run("backfill", name, "--from-quarantine", str(path), data=root)
-        assert "Nothing was mended" in untouched.out
+        assert take_repairs(root, known[name], path) == Repaired({}, 2)
         # The same as another row: in a multiset it is a second event.
         rows[0] |= {"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": "1"}
         rows[1]["n"] = "2"
         write(path, rows, separator)
-        assert run("backfill", name, "--from-quarantine", str(path), data=root).code == 0
-        assert control(root)["rejected"] == 0
+        assert take_repairs(root, known[name], path) == Repaired({"whole": 2}, 0)
+        [mended] = import_partition(root, name, "whole")
+        assert (mended.totals.new.rows, mended.totals.rejected.rows) == (2, 0)
     assert quantity(root) == 4 * len(LOGS)
     keys = events(root, "m")["idempotency_key"]
     assert keys.n_unique() == 3 * len(LOGS)

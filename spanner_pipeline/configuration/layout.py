@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -151,6 +152,43 @@ class Pattern(TextLayout):
         return tuple(patterns.named_groups(self.pattern))
 
 
+class FixedColumn(Strict):
+    """Where a column stands in a line, in characters; `start` counts from 1."""
+
+    name: str = Field(min_length=1)
+    start: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+    @property
+    def end(self) -> int:
+        """Its last character, counted from 1."""
+        return self.start + self.width - 1
+
+
+class FixedWidth(FramedLayout):
+    """Lines whose columns stand at fixed places, padded with spaces, without a header."""
+
+    family: Literal["fixed_width"]
+    columns: tuple[FixedColumn, ...] = Field(min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _apart(cls, columns: tuple[FixedColumn, ...]) -> tuple[FixedColumn, ...]:
+        _each_once([column.name for column in columns])
+        for left, right in pairwise(sorted(columns, key=lambda column: column.start)):
+            if right.start <= left.end:
+                raise ValueError(
+                    f"`{right.name}` starts at {right.start}, inside `{left.name}`, which goes to "
+                    f"{left.end}. Take a part of a column with `extract` instead."
+                )
+        return columns
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return tuple(column.name for column in self.columns)
+
+
 class Parquet(Layout):
     """Parquet files; `columns` lists all names, where a new one shall be an error."""
 
@@ -159,6 +197,6 @@ class Parquet(Layout):
 
 
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Pattern | Parquet,
+    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Pattern | FixedWidth | Parquet,
     Field(discriminator="family"),
 ]
