@@ -23,7 +23,7 @@ _FIELDS = "#Fields:"
 def read_rows(
     file: SourceFile, layout: ExtendedLog, needed: Sequence[str]
 ) -> Iterator[pl.DataFrame]:
-    """Yield `line`, `original`, `malformed`, `content` and a column for each name of the file.
+    """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each name of the file.
 
     A column that the `#Fields:` above a row does not name is null there.
 
@@ -54,23 +54,21 @@ def read_rows(
             split = split_fields(rows, layout.separator, layout.quote, names)
             absent = [pl.lit(None, pl.String).alias(f"raw.{n}") for n in every if n not in names]
             fields = [f"raw.{name}" for name in every]
-            yield with_content(
-                split.with_columns(absent).select("line", "original", "malformed", *fields)
-            )
+            yield split.with_columns(absent).select("line", "original", "malformed", *fields)
 
 
-def with_content(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add `content`: the fields that a row has, by name, whatever columns others of its file have.
+def content_of(fields: Sequence[str]) -> pl.Expr:
+    """The fields that a row has, by name, whatever columns other rows of its file have.
 
     So a row reads the same wherever a file is cut, and when a column was added below it.
     """
     parts: list[pl.Expr] = []
-    for column in sorted(name for name in rows.columns if name.startswith("raw.")):
+    for column in sorted(fields):
         name = column.removeprefix("raw.")
         length = pl.col(column).str.len_bytes().cast(pl.String)
         spelled = pl.concat_str(pl.lit(f"{name}="), length, pl.lit(":"), pl.col(column))
         parts.append(pl.when(pl.col(column) != "").then(spelled).otherwise(pl.lit("")))
-    return rows.with_columns(pl.concat_str(parts).alias("content"))
+    return pl.concat_str(parts)
 
 
 def _directives(

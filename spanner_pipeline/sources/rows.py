@@ -121,8 +121,6 @@ def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
     if file.repair is None:
         return None
     rows = pl.read_parquet(file.repair)
-    if isinstance(source.format, ExtendedLog):
-        return extended_log.with_content(rows)
     return parse_objects(rows, source.columns) if is_json(source) else rows
 
 
@@ -139,7 +137,9 @@ def _with_origin(
     columns.append(pl.col("malformed"))
     if with_content:
         own = "content" in batch.columns  # the family's own, where rows have no fixed columns
-        content = pl.col("content") if own else _content(fields)
+        by_name = isinstance(source.format, ExtendedLog)
+        told = extended_log.content_of(fields) if by_name else _content(fields)
+        content = pl.col("content") if own else told
         # Malformed rows must not count among the occurrences of a good row that looks like them.
         malformed = pl.lit("malformed ") + pl.col("original")
         columns.append(pl.when("malformed").then(malformed).otherwise(content).alias("content"))
