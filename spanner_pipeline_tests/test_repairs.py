@@ -11,9 +11,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanner_pipeline.root import DataRoot
+from spanner_pipeline.repairs.take import Repaired, take_repairs
+from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import MakeRoot, Run
 from spanner_pipeline_tests.lake_reading import events, everything_written
+from spanner_pipeline_tests.lake_reading import run as import_partition
 
 METER = {"name": "m", "description": "", "unit": "u", "aggregation": "sum"}
 CSV = """at,customer,n,note
@@ -42,13 +44,14 @@ def repair_file(root: DataRoot) -> Path:
     return path
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+def read(path: Path, separator: str = ",") -> list[dict[str, str]]:
+    lines = path.read_text("utf-8-sig").splitlines()
+    return list(csv.DictReader(lines, delimiter=separator))
 
 
-def write(path: Path, rows: list[dict[str, str]]) -> None:
+def write(path: Path, rows: list[dict[str, str]], separator: str = ",") -> None:
     with path.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, rows[0], lineterminator="\n")
+        writer = csv.DictWriter(out, rows[0], lineterminator="\n", delimiter=separator)
         writer.writeheader()
         writer.writerows(rows)
 
@@ -262,6 +265,71 @@ def test_typed_files_are_mended_as_text(make_root: MakeRoot, run: Run, tmp_path:
     write(path, rows)
     assert run("backfill", "old", "--from-quarantine", str(path), data=root).code == 0
     assert quantity(root) == 4
+
+
+LOGS = {
+    "fixed_width": (
+        {
+            "family": "fixed_width",
+            "columns": [
+                {"name": "at", "start": "1", "width": "20"},
+                {"name": "customer", "start": "22", "width": "8"},
+                {"name": "n", "start": "30", "width": "4"},
+            ],
+        },
+        "2026-01-01T00:00:00Z acme       1\n2026-01-01T01:00:00Z acme\n"
+        "2026-01-01T02:00:00Z acme     two\n",
+    ),
+    "delimited": (
+        {
+            "family": "delimited",
+            "header": "false",
+            "columns": ["at", "customer", "n"],
+            "separator": ";",
+            "preamble": "1",
+            "footer": {"starts_with": "Sum"},
+        },
+        "Usage\n2026-01-01T00:00:00Z;acme;1\n2026-01-01T01:00:00Z;acme\n"
+        "2026-01-01T02:00:00Z;acme;two\nSum;;3\n",
+    ),
+    "pattern": (
+        {"family": "pattern", "pattern": r"(?<at>\S+) (?<customer>\w+):(?<n>\w+)(?: (?<note>.*))?"},
+        "2026-01-01T00:00:00Z acme:1\n2026-01-01T01:00:00Z acme\n2026-01-01T02:00:00Z acme:two x\n",
+    ),
+    "extended_log": (
+        {"family": "extended_log", "separator": " "},
+        "#Fields: at customer n\n2026-01-01T00:00:00Z acme 1\n2026-01-01T01:00:00Z acme\n"
+        "#Fields: at n note customer\n2026-01-01T02:00:00Z two - acme\n",
+    ),
+}
+
+
+def test_lines_of_every_family_are_mended_as_csv(make_root: MakeRoot) -> None:
+    sources = {
+        name: source(source=name, format=format_, files=f"legacy/{name}")
+        for name, (format_, _) in LOGS.items()
+    }
+    root = make_root({"m": METER}, sources, {name: text for name, (_, text) in LOGS.items()})
+    known = load_catalog(root).sources
+    for name in LOGS:
+        import_partition(root, name, "whole")
+        [path] = (root.quarantine / name).rglob("*.repair.csv")
+        separator = sources[name]["format"].get("separator", ",").replace(" ", ",")
+        rows = read(path, separator)
+        assert [row["reason_code"] for row in rows] == ["malformed_row", "quantity_not_a_number"]
+        assert (rows[1]["n"], rows[1]["customer"]) == ("two", "acme")
+        assert take_repairs(root, known[name], path) == Repaired({}, 2)
+        # The same as another row: in a multiset it is a second event.
+        rows[0] |= {"at": "2026-01-01T00:00:00Z", "customer": "acme", "n": "1"}
+        rows[1]["n"] = "2"
+        write(path, rows, separator)
+        assert take_repairs(root, known[name], path) == Repaired({"whole": 2}, 0)
+        [mended] = import_partition(root, name, "whole")
+        assert (mended.totals.new.rows, mended.totals.rejected.rows) == (2, 0)
+    assert quantity(root) == 4 * len(LOGS)
+    keys = events(root, "m")["idempotency_key"]
+    assert keys.n_unique() == 3 * len(LOGS)
+    assert keys.str.split("|").list.first().n_unique() == 2 * len(LOGS)
 
 
 def test_columns_of_the_source_keep_their_names(make_root: MakeRoot, run: Run) -> None:

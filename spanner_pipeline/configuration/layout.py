@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from spanner_pipeline.configuration import json_paths
+from spanner_pipeline.configuration import json_paths, patterns
 from spanner_pipeline.configuration.values import Strict
 
 
@@ -15,6 +17,16 @@ class Layout(Strict):
 
     nulls: tuple[str, ...] = ("",)
 
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """All columns of its files, where the declaration alone says them; else none."""
+        return ()
+
+
+def _each_once(names: Sequence[str]) -> None:
+    if twice := ", ".join(sorted({name for name in names if list(names).count(name) > 1})):
+        raise ValueError(f"`columns` names {twice} twice. Give each its own name.")
+
 
 class TextLayout(Layout):
     """A family whose files are lines of text."""
@@ -22,13 +34,63 @@ class TextLayout(Layout):
     encoding: Literal["utf-8", "latin-1", "utf-16", "cp1252"] = "utf-8"
 
 
-class Delimited(TextLayout):
-    """Delimited text; `columns` lists all header names, where a new one shall be an error."""
+class Footer(Strict):
+    """The last lines of a file that are no rows; blank lines below them do not count.
+
+    A bare number in the YAML is `lines`. With `starts_with` the first of them must begin with one
+    of these texts: a file that is cut off does not, and is refused.
+    """
+
+    lines: int = Field(default=1, ge=0)
+    starts_with: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_number(cls, given: Any) -> Any:
+        return {"lines": given} if isinstance(given, str | int) else given
+
+    @field_validator("starts_with", mode="before")
+    @classmethod
+    def _one_text(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _has_a_first(self) -> Footer:
+        if self.starts_with and not self.lines:
+            raise ValueError("has no lines that `starts_with` could be about. Remove one of them.")
+        return self
+
+
+class FramedLayout(TextLayout):
+    """A text family whose rows may stand between `preamble` lines and a `footer`."""
+
+    preamble: int = Field(default=0, ge=0)
+    footer: Footer = Footer(lines=0)
+
+
+class Delimited(FramedLayout):
+    """Delimited text; `columns` lists all header names, where a new one shall be an error.
+
+    With `header: false` the first line is a row, and `columns` names the fields in their order.
+    """
 
     family: Literal["delimited"]
+    header: bool = True
     columns: tuple[str, ...] = ()
     separator: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', max_length=1)
+
+    @model_validator(mode="after")
+    def _named(self) -> Delimited:
+        if not self.header and not self.columns:
+            raise ValueError("`header: false` needs `columns`: the names of all fields, in order.")
+        _each_once(self.columns)
+        return self
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The declared columns."""
+        return self.columns
 
 
 class JsonLines(TextLayout):
@@ -60,6 +122,73 @@ class AccessLog(TextLayout):
     layout: Literal["combined", "common"] = "combined"
 
 
+class ExtendedLog(TextLayout):
+    """W3C extended log files, as of CloudFront and IIS: `#Fields:` lines name the columns."""
+
+    family: Literal["extended_log"]
+    nulls: tuple[str, ...] = ("-", "")
+    separator: Literal["\t", " "] = "\t"
+    quote: Literal['"', ""] = '"'
+
+
+class Pattern(TextLayout):
+    """Lines that a regular expression matches from end to end; its named groups are the columns.
+
+    It is written in Rust's syntax: `(?<name>...)` is a column, `(?:...)` is none.
+    """
+
+    family: Literal["pattern"]
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _named(cls, pattern: str) -> str:
+        patterns.named_groups(pattern)
+        return pattern
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The names of its groups."""
+        return tuple(patterns.named_groups(self.pattern))
+
+
+class FixedColumn(Strict):
+    """Where a column stands in a line, in characters; `start` counts from 1."""
+
+    name: str = Field(min_length=1)
+    start: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+    @property
+    def end(self) -> int:
+        """Its last character, counted from 1."""
+        return self.start + self.width - 1
+
+
+class FixedWidth(FramedLayout):
+    """Lines whose columns stand at fixed places, padded with spaces, without a header."""
+
+    family: Literal["fixed_width"]
+    columns: tuple[FixedColumn, ...] = Field(min_length=1)
+
+    @field_validator("columns")
+    @classmethod
+    def _apart(cls, columns: tuple[FixedColumn, ...]) -> tuple[FixedColumn, ...]:
+        _each_once([column.name for column in columns])
+        for left, right in pairwise(sorted(columns, key=lambda column: column.start)):
+            if right.start <= left.end:
+                raise ValueError(
+                    f"`{right.name}` starts at {right.start}, inside `{left.name}`, which goes to "
+                    f"{left.end}. Take a part of a column with `extract` instead."
+                )
+        return columns
+
+    @property
+    def fixed_columns(self) -> tuple[str, ...]:
+        """The names of its columns."""
+        return tuple(column.name for column in self.columns)
+
+
 class Parquet(Layout):
     """Parquet files; `columns` lists all names, where a new one shall be an error."""
 
@@ -68,5 +197,6 @@ class Parquet(Layout):
 
 
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | Parquet, Field(discriminator="family")
+    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Pattern | FixedWidth | Parquet,
+    Field(discriminator="family"),
 ]

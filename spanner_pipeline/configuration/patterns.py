@@ -61,14 +61,49 @@ def time_pattern(pattern: str) -> str:
 
 def one_group(pattern: str) -> str:
     """Check a regular expression that keeps one part of a text."""
+    if len(_groups(pattern)) != 1:
+        raise ValueError("needs exactly one group in parentheses: the part to keep.")
+    return pattern
+
+
+WHOLE_LINE = "whole_line_"
+"""The group around a pattern that is to match whole lines."""
+
+
+def whole_line(pattern: str) -> str:
+    """The regular expression of lines that match a pattern from their first to last character."""
+    return f"^(?<{WHOLE_LINE}>{pattern})$"
+
+
+def named_groups(pattern: str) -> list[str]:
+    """The names of the groups of a regular expression that matches whole lines.
+
+    Raises:
+        ValueError: When it is none, or a group has no name.
+    """
+    names = _groups(pattern)
+    if not names:
+        raise ValueError("has no group. Write (?<name>...) around each column.")
+    if unnamed := ", ".join(f"number {name}" for name in names if name.isdecimal()):
+        raise ValueError(
+            f"has groups without a name ({unnamed}). Write (?<name>...) around a column, and "
+            "(?:...) around what is none."
+        )
+    try:
+        _groups(whole_line(pattern))
+    except ValueError:
+        raise ValueError("cannot stand inside a group. Remove a comment at its end.") from None
+    return names
+
+
+def _groups(pattern: str) -> list[str]:
+    """The groups of a regular expression; those without a name are called by their number."""
     try:
         found = pl.Series([""]).str.extract_groups(pattern)
     except pl.exceptions.ComputeError as error:
         *_, reason = str(error).strip().splitlines()
         raise ValueError(f"not a regular expression: {reason.removeprefix('error: ')}.") from None
-    if len(found.struct.fields) != 1:
-        raise ValueError("needs exactly one group in parentheses: the part to keep.")
-    return pattern
+    return list(found.struct.fields)
 
 
 def template(text: str) -> str:

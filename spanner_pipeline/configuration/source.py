@@ -161,6 +161,13 @@ class Source(Strict):
                 ("files",),
                 f"grain {grain} takes {wanted or 'no'} placeholders; found {self.files}",
             )
+        have = self.format.fixed_columns
+        if have and (missing := ", ".join(n for n in self.columns if n not in have)):
+            yield (
+                ("format",),
+                f"gives no column {missing}, which is read below. It gives {', '.join(have)}; "
+                "correct one of the two.",
+            )
         if not self.usage and not self.billing_totals:
             yield (), "has neither `usage` nor `billing_totals`. Add what its rows mean."
         if self.billing_totals and grain != WHOLE:

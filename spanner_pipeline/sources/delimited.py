@@ -17,7 +17,8 @@ from spanner_pipeline.configuration.layout import Delimited
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.lines import LONGEST_LINE, read_lines
+from spanner_pipeline.sources.framing import read_body
+from spanner_pipeline.sources.lines import LONGEST_LINE
 
 _MOST_LINES = 100_000
 """Lines inside one pair of quotes beyond which the quote was no quote."""
@@ -25,32 +26,34 @@ _MOST_LINES = 100_000
 
 def read_rows(file: SourceFile, layout: Delimited, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line`, `original`, `malformed` and a column `raw.<name>` for each header name."""
-    header: list[str] | None = None
+    header = None if layout.header else list(layout.columns)
     for records in _records(file, layout):
         if header is None:
-            header = _header(file, layout, records["original"][0], needed)
+            header = _header(file, layout, records, needed)
             records = records.slice(1)
         records = records.filter(pl.col("original") != "")
         if not records.is_empty():
-            yield _split(records, layout, header)
+            yield split_fields(records, layout.separator, layout.quote, header)
 
 
-def _header(file: SourceFile, layout: Delimited, line: str, needed: Sequence[str]) -> list[str]:
+def _header(
+    file: SourceFile, layout: Delimited, records: pl.DataFrame, needed: Sequence[str]
+) -> list[str]:
     rows = csv.reader(
-        [line],
+        [records["original"][0]],
         delimiter=layout.separator,
         quotechar=layout.quote or None,
         quoting=csv.QUOTE_MINIMAL if layout.quote else csv.QUOTE_NONE,
     )
     names = [name.strip() for name in next(iter(rows), [])]
-    check_columns(file, names, needed, layout.columns, line=1)
+    check_columns(file, names, needed, layout.columns, line=records["line"][0])
     return names
 
 
 def _records(file: SourceFile, layout: Delimited) -> Iterator[pl.DataFrame]:
     """Join physical lines into records: a line break inside quotes does not end one."""
     pending: pl.DataFrame | None = None
-    for lines in read_lines(file, layout.encoding):
+    for lines in read_body(file, layout, layout.separator):
         if pending is not None:
             lines = pl.concat([pending, lines])
             pending = None
@@ -87,35 +90,45 @@ def _never_closed(file: SourceFile, line: int) -> SourceFileError:
     )
 
 
-def _split(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
+def split_fields(
+    records: pl.DataFrame, separator: str, quote: str, header: list[str]
+) -> pl.DataFrame:
+    """Split the `original` of records into the columns `raw.<name>`; keeps `line`.
+
+    Args:
+        records: Rows with `line` and `original`.
+        separator: One character between fields.
+        quote: One character around fields that hold separators; doubled inside. Empty: none.
+        header: The names of the fields; a row with another number of them is `malformed`.
+    """
     quoted = pl.lit(value=False)
-    if layout.quote:
-        quoted = pl.col("original").str.contains(layout.quote, literal=True)
+    if quote:
+        quoted = pl.col("original").str.contains(quote, literal=True)
     records = records.with_columns(quoted.alias("_quoted"))
     plain = records.filter(~pl.col("_quoted"))
     parts = []
     if not plain.is_empty():
-        count = pl.col("original").str.count_matches(layout.separator, literal=True) + 1
-        fields = pl.col("original").str.split_exact(layout.separator, len(header) - 1)
+        count = pl.col("original").str.count_matches(separator, literal=True) + 1
+        fields = pl.col("original").str.split_exact(separator, len(header) - 1)
         parts.append(_named(plain, count != len(header), fields, header))
     if plain.height < records.height:
-        parts.append(_split_quoted(records.filter("_quoted"), layout, header))
+        parts.append(_split_quoted(records.filter("_quoted"), separator, quote, header))
     return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
 
 
-def _split_quoted(records: pl.DataFrame, layout: Delimited, header: list[str]) -> pl.DataFrame:
-    separator, quote = re.escape(layout.separator), re.escape(layout.quote)
-    field = (
-        rf"(?s){separator}(?:{quote}(?:[^{quote}]|{quote}{quote})*{quote}|[^{separator}{quote}]*)"
-    )
-    pieces = (pl.lit(layout.separator) + pl.col("original")).str.extract_all(field)
-    whole = pieces.list.join("") == pl.lit(layout.separator) + pl.col("original")
+def _split_quoted(
+    records: pl.DataFrame, separator: str, quote: str, header: list[str]
+) -> pl.DataFrame:
+    one, around = re.escape(separator), re.escape(quote)
+    field = rf"(?s){one}(?:{around}(?:[^{around}]|{around}{around})*{around}|[^{one}{around}]*)"
+    pieces = (pl.lit(separator) + pl.col("original")).str.extract_all(field)
+    whole = pieces.list.join("") == pl.lit(separator) + pl.col("original")
     piece = pl.element().str.slice(1)
     unquoted = (
-        pl.when(piece.str.starts_with(layout.quote))
+        pl.when(piece.str.starts_with(quote))
         .then(
             piece.str.slice(1, piece.str.len_chars() - 2).str.replace_all(
-                layout.quote * 2, layout.quote, literal=True
+                quote * 2, quote, literal=True
             )
         )
         .otherwise(piece)

@@ -14,11 +14,27 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format, Json, JsonLines, Layout, TextLayout
+from spanner_pipeline.configuration.layout import (
+    ExtendedLog,
+    Format,
+    Json,
+    JsonLines,
+    Layout,
+    TextLayout,
+)
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources import access_log, delimited, json_document, json_lines, parquet
+from spanner_pipeline.sources import (
+    access_log,
+    delimited,
+    extended_log,
+    fixed_width,
+    json_document,
+    json_lines,
+    parquet,
+    pattern,
+)
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
@@ -29,9 +45,12 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
     "delimited": delimited.read_rows,
+    "extended_log": extended_log.read_rows,
+    "fixed_width": fixed_width.read_rows,
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
+    "pattern": pattern.read_rows,
 }
 
 
@@ -118,7 +137,9 @@ def _with_origin(
     columns.append(pl.col("malformed"))
     if with_content:
         own = "content" in batch.columns  # the family's own, where rows have no fixed columns
-        content = pl.col("content") if own else _content(fields)
+        by_name = isinstance(source.format, ExtendedLog)
+        told = extended_log.content_of(fields) if by_name else _content(fields)
+        content = pl.col("content") if own else told
         # Malformed rows must not count among the occurrences of a good row that looks like them.
         malformed = pl.lit("malformed ") + pl.col("original")
         columns.append(pl.when("malformed").then(malformed).otherwise(content).alias("content"))

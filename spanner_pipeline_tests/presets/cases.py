@@ -472,6 +472,90 @@ def focus_case(name: str, **more: str) -> Case:
     )
 
 
+_CLOUDFRONT_FIELDS = (
+    "date time x-edge-location sc-bytes c-ip cs-method cs(Host) cs-uri-stem sc-status cs(Referer) "
+    "cs(User-Agent) cs-uri-query cs(Cookie) x-edge-result-type x-edge-request-id x-host-header "
+    "cs-protocol cs-bytes time-taken x-forwarded-for ssl-protocol ssl-cipher "
+    "x-edge-response-result-type cs-protocol-version fle-status fle-encrypted-fields c-port "
+    "time-to-first-byte x-edge-detailed-result-type sc-content-type sc-content-len sc-range-start "
+    "sc-range-end"
+)
+
+
+def cloudfront_row(key: str, time: str, sent: str) -> str:
+    """A line of a standard log."""
+    return (
+        f"2026-01-01\t{time}\tFRA56-P1\t{sent}\t2001:db8::1\tGET\td1.cloudfront.net\t/v1/x\t200\t-\t"
+        f"Mozilla/5.0%20(X11;%20Linux)\ta=b\t-\tHit\t{key}\tacme.example\thttps\t23\t0.001\t-\t"
+        "TLSv1.3\tTLS_AES_128_GCM_SHA256\tHit\tHTTP/2.0\t-\t-\t11040\t0.001\tHit\ttext/html\t78\t-\t-\n"
+    )
+
+
+def cloudwatch(label: str, total: float) -> str:
+    """CloudWatch's answer about one day."""
+    point = {"Timestamp": "2026-01-01T00:00:00+00:00", "Sum": total, "Unit": "None"}
+    return json.dumps({"Label": label, "Datapoints": [point]}, indent=4)
+
+
+CLOUDFRONT = Case(
+    files={
+        "cloudfront/E1.2026-01-01-00.a1b2": f"#Version: 1.0\n#Fields: {_CLOUDFRONT_FIELDS}\n"
+        + cloudfront_row("k1==", "00:00:00", "392")
+        + cloudfront_row("k2==", "00:00:00", "8")
+        + cloudfront_row("k3==", "00:59:59", "0")
+        + "2026-01-01\t00:59:59\tFRA56-P1\n",
+        # Delivered twice, by a log that was set to fewer fields since.
+        "cloudfront/E1.2026-01-01-23.c3d4": "#Version: 1.0\n#Fields: date time x-edge-location "
+        "sc-bytes cs-method sc-status x-edge-request-id x-host-header\n"
+        + "2026-01-01\t23:59:59\tFRA56-P1\t100\tGET\t200\tk4==\tacme.example\n"
+        * 2,
+        "cloudfront_cloudwatch/requests_E1.json": cloudwatch("Requests", 4.0),
+    },
+    partitions={"cloudfront_access_log": ("2026-01-01",)},
+    usage={"cdn_requests": (4, "4"), "cdn_egress_bytes": (3, "500")},
+    left_out={"cdn_egress_bytes": 1},
+    rejected={("cdn_requests", "malformed_row"): 1, ("cdn_egress_bytes", "malformed_row"): 1},
+    old={"cloudfront_requests": ("4", "PASS")},
+)
+
+
+def alb_entry(
+    time: str,
+    trace: str,
+    *,
+    client: str = "192.0.2.7:2817",
+    target: str = "10.0.0.1:80",
+    agent: str = "curl/7.46.0",
+    tail: str = ' "10.0.0.1:80" "200" "-" "-" TID_1234',
+) -> str:
+    """An entry of a load balancer's log."""
+    return (
+        f"h2 2026-01-01T{time}Z app/web/50dc6c495c0c9188 {client} {target} 0.000 0.001 0.000 200 "
+        f'200 34 366 "GET https://acme.example:443/v1/x?a=b HTTP/2.0" "{agent}" '
+        "TLS_AES_128_GCM_SHA256 TLSv1.3 arn:aws:elasticloadbalancing:eu-west-1:123456789012:"
+        f'targetgroup/t/73e2d6bc24d8a067 "Root=1-{trace}" "acme.example" "session-reused" 0 '
+        f'2026-01-01T00:00:00.000000Z "forward" "-" "-"{tail}\n'
+    )
+
+
+ALB = Case(
+    files={
+        "alb/2026/01/01/one.log": alb_entry("23:59:59.186641", "a")
+        + alb_entry("23:59:59.186641", "a")  # delivered twice
+        + alb_entry("23:59:59.186641", "b", client="2001:db8::7:2817", agent=r"a \"b\" c")
+        + alb_entry("12:00:00.5", "c", tail="")  # as written until 2019
+        + alb_entry("12:00:00.5", "d", tail=' "-" "-" "-" "-" TID_1 "new field" x')
+        + alb_entry("12:00:00.5", "e", target="-")
+        + alb_entry("12:00:00.5", "f", client="nowhere"),
+        "alb_cloudwatch/requests_web.json": cloudwatch("RequestCount", 4.0),
+    },
+    partitions={"alb_access_log": ("2026-01-01",)},
+    usage={"alb_requests": (4, "4"), "alb_egress_bytes": (4, "1464")},
+    left_out={"alb_requests": 1, "alb_egress_bytes": 1},
+    rejected={("alb_requests", "malformed_row"): 1, ("alb_egress_bytes", "malformed_row"): 1},
+    old={"alb_request_count": ("4", "PASS")},
+)
+
 CASES: dict[str, Case] = {
     "stripe_meter_events": STRIPE,
     "stripe_meter_events_csv": STRIPE_CSV,
@@ -482,6 +566,8 @@ CASES: dict[str, Case] = {
     "gcp_billing_export": GCP,
     "azure_cost_export": AZURE,
     "nginx_access_log": NGINX,
+    "alb_access_log": ALB,
+    "cloudfront_access_log": CLOUDFRONT,
     "opentelemetry_logs": OTEL,
     "litellm_spend_logs": LITELLM,
     "focus_1_1": focus_case("focus_1_1", ServiceSubcategory="Queues"),

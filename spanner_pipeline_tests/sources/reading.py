@@ -13,7 +13,7 @@ from spanner_pipeline.sources.files import find_files
 from spanner_pipeline.sources.rows import read_rows
 
 
-def make_source(columns: list[str], identity: Any = None, **format_: Any) -> Source:
+def make_source(columns: list[str], /, identity: Any = None, **format_: Any) -> Source:
     """A source that reads these columns."""
     usage = {
         "meter": "m",
