@@ -60,13 +60,28 @@ class AccessLog(TextLayout):
     layout: Literal["combined", "common"] = "combined"
 
 
-class Parquet(Layout):
-    """Parquet files; `columns` lists all names, where a new one shall be an error."""
+class Typed(Layout):
+    """A family of typed columns; `columns` lists all names, where a new one shall be an error.
+
+    `optional` lists columns that only some files have: the others read as if they were null.
+    """
+
+    columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+class Parquet(Typed):
+    """Parquet files."""
 
     family: Literal["parquet"]
-    columns: tuple[str, ...] = ()
+
+
+class Arrow(Typed):
+    """Arrow IPC files and streams; Feather of version 2 is such a file."""
+
+    family: Literal["arrow"]
 
 
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | Parquet, Field(discriminator="family")
+    Delimited | JsonLines | Json | AccessLog | Parquet | Arrow, Field(discriminator="family")
 ]

@@ -18,7 +18,14 @@ from spanner_pipeline.configuration.layout import Format, Json, JsonLines, Layou
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources import access_log, delimited, json_document, json_lines, parquet
+from spanner_pipeline.sources import (
+    access_log,
+    arrow,
+    delimited,
+    json_document,
+    json_lines,
+    parquet,
+)
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
@@ -28,6 +35,7 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
+    "arrow": arrow.read_rows,
     "delimited": delimited.read_rows,
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
