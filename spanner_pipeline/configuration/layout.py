@@ -82,6 +82,18 @@ class Arrow(Typed):
     family: Literal["arrow"]
 
 
+class Xlsx(Layout):
+    """A sheet of an XLSX workbook: `sheet` by its name, else the first; `header_row` counts from 1.
+
+    `columns` lists all names, where a new one shall be an error.
+    """
+
+    family: Literal["xlsx"]
+    sheet: str | None = None
+    header_row: int = Field(default=1, ge=1, le=1_048_576)
+    columns: tuple[str, ...] = ()
+
+
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | Parquet | Arrow, Field(discriminator="family")
+    Delimited | JsonLines | Json | AccessLog | Parquet | Arrow | Xlsx, Field(discriminator="family")
 ]

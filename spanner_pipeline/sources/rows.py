@@ -25,6 +25,7 @@ from spanner_pipeline.sources import (
     json_document,
     json_lines,
     parquet,
+    xlsx,
 )
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
@@ -40,6 +41,7 @@ _FAMILIES: dict[str, Reader] = {
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
+    "xlsx": xlsx.read_rows,
 }
 
 
