@@ -94,6 +94,13 @@ class Xlsx(Layout):
     columns: tuple[str, ...] = ()
 
 
+class Avro(Layout):
+    """Avro object container files; columns are named by paths below a record, as in JSON Lines."""
+
+    family: Literal["avro"]
+
+
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | Parquet | Arrow | Xlsx, Field(discriminator="family")
+    Delimited | JsonLines | Json | AccessLog | Parquet | Arrow | Xlsx | Avro,
+    Field(discriminator="family"),
 ]

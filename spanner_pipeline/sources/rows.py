@@ -14,13 +14,14 @@ from typing import Any
 
 import polars as pl
 
-from spanner_pipeline.configuration.layout import Format, Json, JsonLines, Layout, TextLayout
+from spanner_pipeline.configuration.layout import Avro, Format, Json, JsonLines, Layout, TextLayout
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources import (
     access_log,
     arrow,
+    avro,
     delimited,
     json_document,
     json_lines,
@@ -37,6 +38,7 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
     "arrow": arrow.read_rows,
+    "avro": avro.read_rows,
     "delimited": delimited.read_rows,
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
@@ -117,7 +119,7 @@ def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
 
 def is_json(source: Source) -> bool:
     """Whether rows are JSON objects: each names its own columns; one is missing if none has it."""
-    return isinstance(source.format, Json | JsonLines)
+    return isinstance(source.format, Avro | Json | JsonLines)
 
 
 def _with_origin(

@@ -51,10 +51,10 @@ def as_text(name: str, kind: pl.DataType) -> pl.Expr:
         bare = wrapped.str.strip_prefix('{"":').str.strip_suffix("}")
         return pl.when(column.is_not_null()).then(bare)
     if isinstance(kind, pl.Binary):
-        return column.map_elements(_text_of_bytes, return_dtype=pl.String)
+        return column.map_elements(text_of_bytes, return_dtype=pl.String)
     return column.cast(pl.String)
 
 
-def _text_of_bytes(content: bytes) -> str:
+def text_of_bytes(content: bytes) -> str:
     """UTF-8, which old writers do not mark as text; other bytes in hexadecimal."""
     return content.decode("utf-8", errors="backslashreplace")
