@@ -189,14 +189,57 @@ class FixedWidth(FramedLayout):
         return tuple(column.name for column in self.columns)
 
 
-class Parquet(Layout):
-    """Parquet files; `columns` lists all names, where a new one shall be an error."""
+class Typed(Layout):
+    """A family of typed columns; `columns` lists all names, where a new one shall be an error.
+
+    `optional` lists columns that only some files have: the others read as if they were null.
+    """
+
+    columns: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+
+class Parquet(Typed):
+    """Parquet files."""
 
     family: Literal["parquet"]
+
+
+class Arrow(Typed):
+    """Arrow IPC files and streams; Feather of version 2 is such a file."""
+
+    family: Literal["arrow"]
+
+
+class Xlsx(Layout):
+    """A sheet of an XLSX workbook: `sheet` by its name, else the first; `header_row` counts from 1.
+
+    `columns` lists all names, where a new one shall be an error.
+    """
+
+    family: Literal["xlsx"]
+    sheet: str | None = None
+    header_row: int = Field(default=1, ge=1, le=1_048_576)
     columns: tuple[str, ...] = ()
 
 
+class Avro(Layout):
+    """Avro object container files; columns are named by paths below a record, as in JSON Lines."""
+
+    family: Literal["avro"]
+
+
 Format = Annotated[
-    Delimited | JsonLines | Json | AccessLog | ExtendedLog | Pattern | FixedWidth | Parquet,
+    Delimited
+    | JsonLines
+    | Json
+    | AccessLog
+    | ExtendedLog
+    | Pattern
+    | FixedWidth
+    | Parquet
+    | Arrow
+    | Xlsx
+    | Avro,
     Field(discriminator="family"),
 ]

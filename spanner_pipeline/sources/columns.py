@@ -14,6 +14,7 @@ def check_columns(
     needed: Sequence[str],
     declared: Sequence[str] = (),
     line: int | None = None,
+    optional: Sequence[str] = (),
 ) -> None:
     """Compare the columns of a file with those declared and read.
 
@@ -23,13 +24,15 @@ def check_columns(
         needed: The columns that the source reads.
         declared: All columns that it may have; none where the source lists none.
         line: Where the names stand, in a text file.
+        optional: Columns that it may have or lack.
 
     Raises:
         SourceFileError: When they differ; names every column that is missing or unknown.
     """
     expected = list(declared) or list(needed)
-    missing = [name for name in expected if name not in found]
-    unknown = [name for name in found if name not in expected] if declared else []
+    missing = [name for name in expected if name not in found and name not in optional]
+    known = {*expected, *optional}
+    unknown = [name for name in found if name not in known] if declared else []
     twice = sorted({name for name in found if list(found).count(name) > 1})
     complaints = [
         f"{what} {', '.join(names)}"

@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from spanner_pipeline.configuration.layout import (
+    Avro,
     ExtendedLog,
     Format,
     Json,
@@ -27,6 +28,8 @@ from spanner_pipeline.configuration.values import SOURCE_FILE
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources import (
     access_log,
+    arrow,
+    avro,
     delimited,
     extended_log,
     fixed_width,
@@ -34,6 +37,7 @@ from spanner_pipeline.sources import (
     json_lines,
     parquet,
     pattern,
+    xlsx,
 )
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
@@ -44,6 +48,8 @@ Reader = Callable[[SourceFile, Any, Sequence[str]], Iterator[pl.DataFrame]]
 
 _FAMILIES: dict[str, Reader] = {
     "access_log": access_log.read_rows,
+    "arrow": arrow.read_rows,
+    "avro": avro.read_rows,
     "delimited": delimited.read_rows,
     "extended_log": extended_log.read_rows,
     "fixed_width": fixed_width.read_rows,
@@ -51,6 +57,7 @@ _FAMILIES: dict[str, Reader] = {
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
     "pattern": pattern.read_rows,
+    "xlsx": xlsx.read_rows,
 }
 
 
@@ -126,7 +133,7 @@ def _mended_rows(source: Source, file: SourceFile) -> pl.DataFrame | None:
 
 def is_json(source: Source) -> bool:
     """Whether rows are JSON objects: each names its own columns; one is missing if none has it."""
-    return isinstance(source.format, Json | JsonLines)
+    return isinstance(source.format, Avro | Json | JsonLines)
 
 
 def _with_origin(

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from spanner_pipeline.configuration.layout import Parquet
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources import parquet
 from spanner_pipeline_tests.sources.reading import make_source, read
@@ -122,3 +123,31 @@ def test_the_same_rows_with_other_types_have_the_same_content(tmp_path: Path) ->
     at = pl.Series([MIDNIGHT] * 2, dtype=pl.Datetime("ns"))
     two = read(tmp_path, make_any(at=at, n=[1.0, None], id=[1.0, 2.0]), source)
     assert one["content"].to_list() == two["content"].to_list()
+
+
+def test_a_column_that_some_files_lack_is_null_there(tmp_path: Path) -> None:
+    source = make_source(["id", "region"], "multiset", family="parquet", optional=["region"])
+    old = read(tmp_path, make_any(id=["a", "b"]), source)
+    new = read(tmp_path, make_any(region=[None, "eu"], id=["a", "b"]), source)
+    assert old["raw.region"].to_list() == [None, None]
+    assert new["raw.region"].to_list() == [None, "eu"]
+    assert old["content"][0] == new["content"][0]  # one row, whichever export it stands in
+    assert old["content"][1] != new["content"][1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "optional", "found", "said"),
+    [
+        ([], [], ["id"], "it misses region"),
+        ([], ["other"], ["id"], "it misses region"),
+        (["id"], ["region"], ["id", "region", "new"], "it also has new"),
+        (["id"], ["region"], ["region"], "it misses id"),
+    ],
+)
+def test_only_what_is_declared_optional_may_be_absent(
+    tmp_path: Path, columns: list[str], optional: list[str], found: list[str], said: str
+) -> None:
+    layout = Parquet(family="parquet", columns=tuple(columns), optional=tuple(optional))
+    source = make_source(["id", "region"]).model_copy(update={"format": layout})
+    with pytest.raises(SourceFileError, match=said):
+        read(tmp_path, make_any(**{name: ["x"] for name in found}), source)
