@@ -177,8 +177,10 @@ def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule
 def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> list[Rule]:
     missing = text.is_null()
     naive = pl.col("naive_time")
-    finer = texts.finer_than_microseconds(text)
+    finer = texts.finer_than_microseconds(usage.timestamp, text)
     rules = [Rule(reasons.TIMESTAMP_TOO_PRECISE, ~finer | missing, text)]
+    if usage.timestamp.below_microsecond == "cut":
+        finer, rules = pl.lit(value=False), []
     zone = source.zone_of(usage.timestamp)
     read = time.is_not_null() | missing | finer
     rules.append(Rule(reasons.TIMESTAMP_FORMAT, read | naive.is_not_null(), text))
@@ -190,6 +192,9 @@ def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> l
             Rule(reasons.TIMESTAMP_AMBIGUOUS, read | naive.is_null() | ~twice, text),
             Rule(reasons.TIMESTAMP_NONEXISTENT, read | naive.is_null() | twice, text),
         ]
+    if (plausible := source.plausible_at(usage.timestamp)) is not None:
+        plainly = texts.within(plausible, zone, time) | time.is_null()
+        rules.append(Rule(reasons.TIME_IMPLAUSIBLE, plainly, text))
     return rules
 
 
