@@ -39,6 +39,11 @@ QUANTITY_NOT_A_NUMBER = Reason(
     "Not a number as declared. Declare how the source spells numbers (`decimal`, `thousands`, "
     "`negative`, `strip`), or repair the value.",
 )
+UNIT_UNKNOWN = Reason(
+    "unit_unknown",
+    "quantity",
+    "The source declares no factor for this unit. Add it to `unit.factors`, or repair the unit.",
+)
 QUANTITY_DOES_NOT_FIT = Reason(
     "quantity_does_not_fit",
     "quantity",

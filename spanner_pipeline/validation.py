@@ -17,7 +17,7 @@ from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
-from spanner_pipeline.sources import texts
+from spanner_pipeline.sources import texts, units
 from spanner_pipeline.sources.mapping import identity_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
@@ -163,12 +163,13 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
 
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
     number = pl.col("is_number")
-    rules = [
-        Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text),
-        Rule(
-            reasons.QUANTITY_DOES_NOT_FIT, quantity.is_not_null() | ~number | text.is_null(), text
-        ),
-    ]
+    rules = [Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text)]
+    fits = quantity.is_not_null() | ~number | text.is_null()
+    if usage.quantity.unit is not None:
+        known = units.is_known(usage.quantity.unit)
+        rules.append(Rule(reasons.UNIT_UNKNOWN, known, pl.col(units.UNIT_TEXT)))
+        fits |= ~known
+    rules.append(Rule(reasons.QUANTITY_DOES_NOT_FIT, fits, text))
     if usage.quantity.nonpositive == "reject":
         rules.append(Rule(reasons.QUANTITY_NOT_POSITIVE, (quantity > 0) | quantity.is_null(), text))
     return rules

@@ -20,7 +20,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.configuration.span import EventTime
 from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
-from spanner_pipeline.sources import texts
+from spanner_pipeline.sources import texts, units
 from spanner_pipeline.sources.numbers import plain_number
 from spanner_pipeline.sources.rows import raw
 
@@ -79,12 +79,17 @@ def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.
     frame = frame.with_columns(
         *(plain_number(quantity, t).alias(n) for n, t in zip(terms, sources, strict=True)),
         pl.concat_str(sources, separator=TERM_SEPARATOR).alias("text.quantity"),
+    ).with_columns(
+        pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number")
     )
+    if quantity.unit is not None:
+        frame = frame.with_columns(text_of(quantity.unit).alias(units.UNIT_TEXT))
+    if quantity.unit is not None or quantity.factor is not None:
+        frame = frame.with_columns(
+            units.multiplied(quantity, pl.col(term)).alias(term) for term in terms
+        )
     values = [texts.exact_decimal(frame, term, decimals) for term in terms]
-    return frame.with_columns(
-        pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number"),
-        _total(values, decimals).alias("quantity"),
-    ).drop(terms)
+    return frame.with_columns(_total(values, decimals).alias("quantity")).drop(terms)
 
 
 def _total(values: list[pl.Expr], decimals: int) -> pl.Expr:
