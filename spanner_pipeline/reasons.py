@@ -39,6 +39,11 @@ QUANTITY_NOT_A_NUMBER = Reason(
     "Not a number as declared. Declare how the source spells numbers (`decimal`, `thousands`, "
     "`negative`, `strip`), or repair the value.",
 )
+UNIT_UNKNOWN = Reason(
+    "unit_unknown",
+    "quantity",
+    "The source declares no factor for this unit. Add it to `unit.factors`, or repair the unit.",
+)
 QUANTITY_DOES_NOT_FIT = Reason(
     "quantity_does_not_fit",
     "quantity",
@@ -63,7 +68,16 @@ TIMESTAMP_WITHOUT_ZONE = Reason(
     "The time has no offset and the source declares no `zone` for it.",
 )
 TIMESTAMP_TOO_PRECISE = Reason(
-    "timestamp_too_precise", "timestamp", "Times are kept to the microsecond; this one is finer."
+    "timestamp_too_precise",
+    "timestamp",
+    "Times are kept to the microsecond; this one is finer. Declare `below_microsecond: cut` to "
+    "give up what is below.",
+)
+TIME_IMPLAUSIBLE = Reason(
+    "time_implausible",
+    "timestamp",
+    "The time is outside what the source declares as `plausible`. Check the declared `format` "
+    "(seconds or milliseconds?), or widen `plausible`.",
 )
 TIMESTAMP_AMBIGUOUS = Reason(
     "timestamp_ambiguous",

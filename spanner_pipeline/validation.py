@@ -17,7 +17,7 @@ from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
-from spanner_pipeline.sources import texts
+from spanner_pipeline.sources import texts, units
 from spanner_pipeline.sources.mapping import identity_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
@@ -163,12 +163,13 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
 
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
     number = pl.col("is_number")
-    rules = [
-        Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text),
-        Rule(
-            reasons.QUANTITY_DOES_NOT_FIT, quantity.is_not_null() | ~number | text.is_null(), text
-        ),
-    ]
+    rules = [Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text)]
+    fits = quantity.is_not_null() | ~number | text.is_null()
+    if usage.quantity.unit is not None:
+        known = units.is_known(usage.quantity.unit)
+        rules.append(Rule(reasons.UNIT_UNKNOWN, known, pl.col(units.UNIT_TEXT)))
+        fits |= ~known
+    rules.append(Rule(reasons.QUANTITY_DOES_NOT_FIT, fits, text))
     if usage.quantity.nonpositive == "reject":
         rules.append(Rule(reasons.QUANTITY_NOT_POSITIVE, (quantity > 0) | quantity.is_null(), text))
     return rules
@@ -177,8 +178,10 @@ def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule
 def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> list[Rule]:
     missing = text.is_null()
     naive = pl.col("naive_time")
-    finer = texts.finer_than_microseconds(text)
+    finer = texts.finer_than_microseconds(usage.timestamp, text)
     rules = [Rule(reasons.TIMESTAMP_TOO_PRECISE, ~finer | missing, text)]
+    if usage.timestamp.below_microsecond == "cut":
+        finer, rules = pl.lit(value=False), []
     zone = source.zone_of(usage.timestamp)
     read = time.is_not_null() | missing | finer
     rules.append(Rule(reasons.TIMESTAMP_FORMAT, read | naive.is_not_null(), text))
@@ -190,6 +193,9 @@ def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> l
             Rule(reasons.TIMESTAMP_AMBIGUOUS, read | naive.is_null() | ~twice, text),
             Rule(reasons.TIMESTAMP_NONEXISTENT, read | naive.is_null() | twice, text),
         ]
+    if (plausible := source.plausible_at(usage.timestamp)) is not None:
+        plainly = texts.within(plausible, zone, time) | time.is_null()
+        rules.append(Rule(reasons.TIME_IMPLAUSIBLE, plainly, text))
     return rules
 
 

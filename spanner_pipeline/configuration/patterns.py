@@ -59,6 +59,36 @@ def time_pattern(pattern: str) -> str:
     return pattern
 
 
+ISO_SPELLINGS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S")
+"""ISO 8601 as strptime patterns, to compare it with others."""
+
+COUNT = "%s"
+"""Stands for a count since 1970, to compare it with patterns."""
+
+_DOUBTFUL = (datetime(2021, 2, 1, 3, 4, 5), datetime(2012, 11, 10, 9, 8, 7))
+"""Times whose parts may trade places."""
+
+
+def told_apart_by(one: str, other: str) -> str | None:
+    """A text that two patterns both read, as different times; None where none was found."""
+    for written, read in ((one, other), (other, one)):
+        zone = "UTC" if names_offset(written) else None
+        moments = pl.Series(_DOUBTFUL).dt.replace_time_zone(zone)
+        texts = moments.dt.strftime(written)
+        mine, others = _read(texts, written), _read(texts, read)
+        for text, first, second in zip(texts, mine, others, strict=True):
+            if first is not None and second is not None and first != second:
+                return str(text)
+    return None
+
+
+def _read(texts: pl.Series, pattern: str) -> pl.Series:
+    if pattern == COUNT:
+        return texts.cast(pl.Int64, strict=False)
+    zone = "UTC" if names_offset(pattern) else None
+    return texts.str.to_datetime(pattern, time_unit="us", time_zone=zone, strict=False)
+
+
 def one_group(pattern: str) -> str:
     """Check a regular expression that keeps one part of a text."""
     if len(_groups(pattern)) != 1:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spanner_pipeline.configuration.units import Factor, Unit
 from spanner_pipeline.configuration.values import Value
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -25,6 +26,8 @@ class Quantity(Value):
     lists signs to drop at either end, such as `$` or `%` (a percentage stays 12 for 12 %).
     `nonpositive: keep` lets zeros and negatives (voids, credits) into the lake; by default they are
     rejected, as Open Spanner does.
+    `factor` multiplies every number, and `unit` each by the factor of its row's unit, exactly; the
+    meter must hold the product to its last digit. Of a `sum`, each column is multiplied.
     """
 
     sum: tuple[str, ...] = ()
@@ -34,6 +37,8 @@ class Quantity(Value):
     negative: Literal["minus", "parentheses", "trailing_minus"] = "minus"
     strip: tuple[str, ...] = ()
     nonpositive: Literal["reject", "keep"] = "reject"
+    factor: Factor | None = None
+    unit: Unit | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +71,8 @@ class Quantity(Value):
             raise ValueError("`sum` takes whole columns; remove `extract` and `map`.")
         if unknown := ", ".join(n for n in self.null_as_zero if n not in self.sum):
             raise ValueError(f"`null_as_zero` names {unknown}, which `sum` does not. Correct it.")
+        if self.factor is not None and self.unit is not None:
+            raise ValueError("has `factor` and `unit`; multiply the factors of the units instead.")
         if self.thousands == self.decimal:
             raise ValueError(
                 f"`thousands` and `decimal` are both `{self.decimal}`. Say which sign stands "
@@ -84,4 +91,4 @@ class Quantity(Value):
     @property
     def columns(self) -> list[str]:
         """The source columns that this quantity reads."""
-        return [*super().columns, *self.sum]
+        return [*super().columns, *self.sum, *(self.unit.columns if self.unit else [])]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,6 +20,7 @@ from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Ide
 from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.quantity import Quantity
+from spanner_pipeline.configuration.span import EventTime, Plausible, Span
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
     Filter,
@@ -75,23 +76,8 @@ class Partitions(Strict):
         return self
 
 
-class Scope(Strict):
+class Scope(Span):
     """Which time is migrated: events outside [from, to) are out of scope, and counted."""
-
-    from_: datetime | None = Field(default=None, alias="from")
-    to: datetime | None = None
-
-    @field_validator("from_", "to", mode="before")
-    @classmethod
-    def _instant(cls, given: Any) -> Any:
-        return complete_date(given) if isinstance(given, str) else given
-
-    @field_validator("from_", "to")
-    @classmethod
-    def _in_utc(cls, moment: datetime | None) -> datetime | None:
-        if moment is None or moment.tzinfo is None:
-            return moment
-        return moment.astimezone(UTC)
 
 
 class Usage(Strict):
@@ -101,7 +87,7 @@ class Usage(Strict):
     part: str | None = None
     subject: Value
     quantity: Quantity
-    timestamp: Timestamp
+    timestamp: EventTime
     dimensions: dict[str, Value] = Field(default_factory=dict)
     where: dict[str, Filter] = Field(default_factory=dict)
 
@@ -136,6 +122,7 @@ class Source(Strict):
     identity: Identity | None = None
     corrections: Corrections | None = None
     scope: Scope = Scope()
+    plausible: Plausible | None = None
     max_rejected: Share | None = None
     expect: Expectations = Expectations()
     schedule: str = NIGHTLY
@@ -243,6 +230,10 @@ class Source(Strict):
     def zone_of(self, timestamp: Timestamp) -> str | None:
         """The zone of a naive time: its own, else the source's."""
         return timestamp.zone or self.zone
+
+    def plausible_at(self, timestamp: EventTime) -> Plausible | None:
+        """When its events can have happened: the timestamp's own declaration, else the source's."""
+        return timestamp.plausible or self.plausible
 
     def partition_keys(self, today: date) -> list[str]:
         """The partitions that exist by `today`, oldest first."""

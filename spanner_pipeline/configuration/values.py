@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from itertools import combinations, product
 from string import Formatter
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -23,8 +25,14 @@ from pydantic import (
 from spanner_pipeline.configuration import patterns
 
 ISO8601 = "iso8601"
-EPOCHS = {"epoch_seconds": 6, "epoch_milliseconds": 3}
-"""Counts since 1970 in UTC, and how many digits after the point a microsecond leaves them."""
+EPOCHS = {
+    "epoch_seconds": 6,
+    "epoch_milliseconds": 3,
+    "epoch_microseconds": 0,
+    "epoch_nanoseconds": -3,
+}
+"""Counts since 1970 in UTC, and how many digits after the point a microsecond leaves them; below 0,
+how many before it stand for less than a microsecond."""
 
 SOURCE_FILE = "source_file"
 """The built-in column that holds the row's file name."""
@@ -47,6 +55,27 @@ class Strict(BaseModel):
     """A declaration: unknown keys are mistakes, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+def check_distinct(formats: tuple[str, ...]) -> None:
+    """Check that no text of one format is another time under a second one.
+
+    Raises:
+        ValueError: When one may be, as 02/01/2024 is under %d/%m/%Y and %m/%d/%Y.
+    """
+    for one, other in combinations(formats, 2):
+        both_count = one in EPOCHS and other in EPOCHS
+        told = {ISO8601: patterns.ISO_SPELLINGS, **dict.fromkeys(EPOCHS, (patterns.COUNT,))}
+        pairs = product(told.get(one, (one,)), told.get(other, (other,)))
+        text = "any count" if both_count else None
+        for a, b in pairs:
+            text = text or patterns.told_apart_by(a, b)
+        if one == other or text is not None:
+            why = "is there twice" if one == other else f"and `{other}` both read {text}"
+            raise ValueError(
+                f"`{one}` {why}, and nobody knows which is meant. Declare one, or tell rows apart "
+                "with `where` in two usages."
+            )
 
 
 def known_zone(name: str | None) -> str | None:
@@ -109,27 +138,49 @@ class Value(Strict):
 class Timestamp(Value):
     """A point in time. Without an offset in the text, `zone` says whose clock it was.
 
-    `format` is `iso8601`, `epoch_seconds`, `epoch_milliseconds` or a strptime pattern. An hour that
-    a clock change repeats is rejected unless `ambiguous` says which of the two to take; an hour
-    that it skips is rejected.
+    `format` is `iso8601`, `epoch_seconds`, `epoch_milliseconds`, `epoch_microseconds`,
+    `epoch_nanoseconds` or a strptime pattern; of a list, the first that a text has is meant. An
+    hour that a clock change repeats is rejected unless `ambiguous` says which of the two to take;
+    an hour that it skips is rejected.
     """
 
-    format: str = ISO8601
+    format: str | tuple[str, ...] = ISO8601
     zone: str | None = None
     ambiguous: Literal["reject", "earliest", "latest"] = "reject"
 
     _zone = field_validator("zone")(known_zone)
 
-    @field_validator("format")
+    @field_validator("format", mode="plain")
     @classmethod
-    def _readable(cls, format_: str) -> str:
-        named = format_ == ISO8601 or format_ in EPOCHS
-        return format_ if named else patterns.time_pattern(format_)
+    def _readable(cls, given: Any) -> str | tuple[str, ...]:
+        several = isinstance(given, list | tuple)
+        formats = tuple(given) if several else (given,)
+        if not formats or not all(isinstance(one, str) for one in formats):
+            raise ValueError("must be a format or a list of formats, such as [iso8601, %d.%m.%Y].")
+        for one in formats:
+            try:
+                if one != ISO8601 and one not in EPOCHS:
+                    patterns.time_pattern(one)
+            except ValueError as error:
+                raise ValueError(f"`{one}`: {error}" if several else str(error)) from None
+        check_distinct(formats)
+        return formats if several else formats[0]
+
+    @field_serializer("format")
+    def _as_in_yaml(self, format_: str | tuple[str, ...]) -> str | list[str]:
+        return format_ if isinstance(format_, str) else list(format_)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats in the order in which they are tried."""
+        return (self.format,) if isinstance(self.format, str) else self.format
 
     @property
     def may_have_offset(self) -> bool:
-        """Whether texts of this format can be points in time without a declared zone."""
-        return self.format == ISO8601 or self.format in EPOCHS or patterns.names_offset(self.format)
+        """Whether texts of all its formats can be points in time without a declared zone."""
+        return all(
+            one == ISO8601 or one in EPOCHS or patterns.names_offset(one) for one in self.formats
+        )
 
 
 class IdentityPart(Timestamp):

@@ -225,7 +225,8 @@ def _add(rows: pl.DataFrame, kind: Kind, tally: _Tally) -> None:
 
 
 def _times(rows: pl.DataFrame, kind: Kind, tally: _Tally) -> pl.Series:
-    finer = rows.select(texts.finer_than_microseconds(pl.col("text"))).to_series()
+    assert kind.time is not None
+    finer = rows.select(texts.finer_than_microseconds(kind.time, pl.col("text"))).to_series()
     tally.counts["finer"] += int(finer.sum())
     return rows.select(kind.moment(pl.col("text"))).to_series()
 

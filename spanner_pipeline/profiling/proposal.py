@@ -151,7 +151,7 @@ def _zone(profile: Profile) -> Iterator[str]:
     time = profile.roles.timestamp
     if time is None or time.kind.time is None or time.kind.aware:
         return
-    if time.kind.time.format.endswith(" UTC"):
+    if time.kind.time.formats[0].endswith(" UTC"):
         yield "zone: UTC"
         return
     yield f"zone: {OPEN}"
@@ -192,8 +192,8 @@ def _part(part: IdentityPart) -> str:
     if part.type == "text":
         return _scalar(part.column)
     pairs = {"column": _scalar(part.column), "type": part.type}
-    if part.format != ISO8601:
-        pairs["format"] = _scalar(part.format)
+    if part.formats[0] != ISO8601:
+        pairs["format"] = _scalar(part.formats[0])
     return _mapping(pairs)
 
 
@@ -269,12 +269,14 @@ def _timestamp(profile: Profile) -> Iterator[str]:
         yield from _comment("timestamp: when was it? No column holds times.")
         return
     # Inside braces YAML takes a bare question mark for its own.
-    format_ = json.dumps(OPEN) if time.others else _scalar(time.kind.time.format)
+    format_ = json.dumps(OPEN) if time.others else _scalar(time.kind.time.formats[0])
     pairs = {"column": _scalar(time.name), "format": format_}
     yield f"    timestamp: {_scalar(time.name) if format_ == ISO8601 else _mapping(pairs)}"
     yield from _comment(f"From {time.shown(time.least)} to {time.shown(time.most)}.")
     if time.others:
-        formats = [kind.time.format for kind in (time.kind, *time.others) if kind.time is not None]
+        formats = [
+            kind.time.formats[0] for kind in (time.kind, *time.others) if kind.time is not None
+        ]
         yield from _comment(f"All rows can be read as {' or '.join(formats)}. Which is it?")
     yield from _strays(time)
     if time.finer:

@@ -10,18 +10,17 @@ Values that could not be read are null; `validation` says why.
 
 from __future__ import annotations
 
-from datetime import UTC
 from decimal import Decimal
 from string import Formatter
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.configuration.span import EventTime
 from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
-from spanner_pipeline.sources import texts
+from spanner_pipeline.sources import texts, units
 from spanner_pipeline.sources.numbers import plain_number
 from spanner_pipeline.sources.rows import raw
 
@@ -80,12 +79,17 @@ def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.
     frame = frame.with_columns(
         *(plain_number(quantity, t).alias(n) for n, t in zip(terms, sources, strict=True)),
         pl.concat_str(sources, separator=TERM_SEPARATOR).alias("text.quantity"),
+    ).with_columns(
+        pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number")
     )
+    if quantity.unit is not None:
+        frame = frame.with_columns(text_of(quantity.unit).alias(units.UNIT_TEXT))
+    if quantity.unit is not None or quantity.factor is not None:
+        frame = frame.with_columns(
+            units.multiplied(quantity, pl.col(term)).alias(term) for term in terms
+        )
     values = [texts.exact_decimal(frame, term, decimals) for term in terms]
-    return frame.with_columns(
-        pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number"),
-        _total(values, decimals).alias("quantity"),
-    ).drop(terms)
+    return frame.with_columns(_total(values, decimals).alias("quantity")).drop(terms)
 
 
 def _total(values: list[pl.Expr], decimals: int) -> pl.Expr:
@@ -111,11 +115,12 @@ def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -
         passes(usage.where).alias("_passes"),
         *_dimension_texts(usage, meter),
     )
+    time_text = pl.col("text.timestamp")
+    if usage.timestamp.below_microsecond == "cut":
+        time_text = texts.cut_to_microseconds(usage.timestamp, time_text)
     frame = frame.with_columns(
-        texts.of_four_digits(texts.naive_time(usage.timestamp, pl.col("text.timestamp"))).alias(
-            "naive_time"
-        ),
-        texts.aware_time(usage.timestamp, pl.col("text.timestamp")).alias("_aware"),
+        texts.of_four_digits(texts.naive_time(usage.timestamp, time_text)).alias("naive_time"),
+        texts.aware_time(usage.timestamp, time_text).alias("_aware"),
         *_typed_dimensions(frame, meter),
         *_identity(frame, source),
     )
@@ -123,17 +128,18 @@ def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -
         _timestamp(usage.timestamp, zone).alias("timestamp"),
         _ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
         _revision(source).alias("revision"),
-    ).with_columns(_out_of_scope(source, zone).alias("out_of_scope"))
+    ).with_columns(_out_of_scope(source, usage.timestamp).alias("out_of_scope"))
 
 
-def _timestamp(timestamp: Timestamp, zone: str | None) -> pl.Expr:
+def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:
     time = pl.col("_aware")
     if zone is not None:
         local = texts.localized(pl.col("naive_time"), zone, timestamp.ambiguous)
         time = pl.coalesce(time, local)
-    return pl.when(~texts.finer_than_microseconds(pl.col("text.timestamp"))).then(
-        texts.of_four_digits(time)
-    )
+    if timestamp.below_microsecond == "cut":
+        return texts.of_four_digits(time)
+    finer = texts.finer_than_microseconds(timestamp, pl.col("text.timestamp"))
+    return pl.when(~finer).then(texts.of_four_digits(time))
 
 
 def _ambiguous(timestamp: Timestamp, zone: str | None) -> pl.Expr:
@@ -212,13 +218,13 @@ def _revision(source: Source) -> pl.Expr:
     return pl.coalesce(texts.aware_time(revision, text), *moments).dt.epoch("us")
 
 
-def _out_of_scope(source: Source, zone: str | None) -> pl.Expr:
-    time, outside = pl.col("timestamp"), pl.lit(value=False)
-    for bound, is_outside in ((source.scope.from_, time.__lt__), (source.scope.to, time.__ge__)):
-        if bound is not None:
-            moment = bound if bound.tzinfo else bound.replace(tzinfo=ZoneInfo(zone or "UTC"))
-            instant = pl.lit(moment.astimezone(UTC), dtype=texts.MICROSECONDS_UTC)
-            outside |= is_outside(instant).fill_null(value=False)
+def _out_of_scope(source: Source, timestamp: EventTime) -> pl.Expr:
+    time, zone = pl.col("timestamp"), source.zone_of(timestamp)
+    outside = ~texts.within(source.scope, zone, time)
+    if (plausible := source.plausible_at(timestamp)) is not None:
+        # A time read wrongly must not pass for one that nobody wants.
+        outside &= texts.within(plausible, zone, time)
+    outside = outside.fill_null(value=False)
     return (
         pl.when(pl.col("malformed"))
         .then(None)

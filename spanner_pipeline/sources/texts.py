@@ -6,14 +6,19 @@ be represented exactly becomes null here and gets its reason in `validation`; no
 
 from __future__ import annotations
 
+from datetime import UTC
+from zoneinfo import ZoneInfo
+
 import polars as pl
 
+from spanner_pipeline.configuration.patterns import names_offset
+from spanner_pipeline.configuration.span import Span
 from spanner_pipeline.configuration.values import EPOCHS, ISO8601, Timestamp
 from spanner_pipeline.meters import MAX_PRECISION
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _OFFSET_PATTERN = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|z|[+-]\d{2}(:?\d{2})?)$"
-_FINER_THAN_MICROSECONDS = r"\.\d{6}\d*[1-9]\d*"
+_NANOSECONDS = -3
 MICROSECONDS_UTC = pl.Datetime("us", "UTC")
 
 
@@ -61,32 +66,53 @@ def canonical_number(frame: pl.DataFrame, column: str) -> pl.Expr:
 
 def naive_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
     """The wall-clock time of texts without an offset; null for others."""
-    if timestamp.format == ISO8601:
+    return _first_read(timestamp, text)[0]
+
+
+def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
+    """The UTC time of texts that name their own offset; null for others."""
+    return _first_read(timestamp, text)[1]
+
+
+def _first_read(timestamp: Timestamp, text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """The naive and the aware time by the first format that a text has."""
+    readings = [(_naive(one, text), _aware(one, text)) for one in timestamp.formats]
+    if len(readings) == 1:
+        return readings[0]
+    naive, aware = readings[-1]
+    for first_naive, first_aware in reversed(readings[:-1]):
+        is_read = first_naive.is_not_null() | first_aware.is_not_null()
+        naive = pl.when(is_read).then(first_naive).otherwise(naive)
+        aware = pl.when(is_read).then(first_aware).otherwise(aware)
+    return naive, aware
+
+
+def _naive(format_: str, text: pl.Expr) -> pl.Expr:
+    if format_ == ISO8601:
         local = _iso(text)
         return (
             pl.when(~text.str.contains(_OFFSET_PATTERN))
             .then(local)
             .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
         )
-    if timestamp.may_have_offset:
+    if format_ in EPOCHS or names_offset(format_):
         return pl.lit(None, dtype=pl.Datetime("us"))
-    return text.str.to_datetime(timestamp.format, time_unit="us", strict=False)
+    return text.str.to_datetime(format_, time_unit="us", strict=False)
 
 
-def aware_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
-    """The UTC time of texts that name their own offset; null for others."""
-    if timestamp.format in EPOCHS:
-        return _since_1970(text, EPOCHS[timestamp.format])
-    if timestamp.format == ISO8601:
+def _aware(format_: str, text: pl.Expr) -> pl.Expr:
+    if format_ in EPOCHS:
+        return _since_1970(text, EPOCHS[format_])
+    if format_ == ISO8601:
         return (
             pl.when(text.str.contains(_OFFSET_PATTERN))
             .then(_iso(text))
             .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC")
             .cast(MICROSECONDS_UTC)
         )
-    if not timestamp.may_have_offset:
+    if not names_offset(format_):
         return pl.lit(None, dtype=MICROSECONDS_UTC)
-    parsed = text.str.to_datetime(timestamp.format, strict=False, time_zone="UTC")
+    parsed = text.str.to_datetime(format_, strict=False, time_zone="UTC")
     return parsed.cast(MICROSECONDS_UTC)
 
 
@@ -97,6 +123,10 @@ def of_four_digits(time: pl.Expr) -> pl.Expr:
 
 def _since_1970(text: pl.Expr, decimals: int) -> pl.Expr:
     """Put the digits of a count together as whole microseconds; null where there are more."""
+    if decimals == _NANOSECONDS:
+        whole = text.str.extract(r"^(-?[0-9]{1,17})000(?:\.0*)?$")
+        zero = pl.when(text.str.contains(r"^-?0{1,3}(?:\.0*)?$")).then(pl.lit("0"))
+        return pl.coalesce(whole, zero).cast(pl.Int64).cast(MICROSECONDS_UTC)
     fits = text.str.contains(rf"^-?[0-9]{{1,{17 - decimals}}}(\.[0-9]{{0,{decimals}}}0*)?$")
     fraction = text.str.extract(rf"\.([0-9]{{0,{decimals}}})").fill_null("")
     digits = text.str.extract(r"^(-?[0-9]+)") + fraction.str.pad_end(decimals, "0")
@@ -108,9 +138,42 @@ def _iso(text: pl.Expr) -> pl.Expr:
     return with_t.str.replace(r"T(\d{2}:\d{2})($|Z|z|[+-])", "T${1}:00$2")
 
 
-def finer_than_microseconds(text: pl.Expr) -> pl.Expr:
+def finer_than_microseconds(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
     """Whether a time's text has digits below the microsecond that are not zero."""
-    return text.str.contains(_FINER_THAN_MICROSECONDS)
+    return pl.any_horizontal(text.str.contains(_finer(one)) for one in timestamp.formats)
+
+
+def _finer(format_: str) -> str:
+    decimals = EPOCHS.get(format_)
+    if decimals is None:
+        return r"\.\d{6}\d*[1-9]\d*"
+    if decimals == _NANOSECONDS:
+        return r"^-?[0-9]*(?:[1-9][0-9]{0,2}(?:\.[0-9]*)?|\.[0-9]*[1-9][0-9]*)$"
+    return rf"^-?[0-9]+\.[0-9]{{{decimals}}}[0-9]*[1-9][0-9]*$"
+
+
+def cut_to_microseconds(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
+    """The texts of times without what they say below the microsecond."""
+    for one in timestamp.formats:
+        decimals = EPOCHS.get(one)
+        if decimals is None:
+            text = text.str.replace(r"(\.\d{6})\d+", "${1}")
+        elif decimals == _NANOSECONDS:
+            nanoseconds = text.str.replace(r"^(-?[0-9]*)[0-9]{3}(?:\.[0-9]*)?$", "${1}000")
+            text = nanoseconds.str.replace(r"^-?[0-9]{1,2}(?:\.[0-9]*)?$", "0")
+        else:
+            text = text.str.replace(rf"^(-?[0-9]+\.[0-9]{{{decimals}}})[0-9]+$", "${1}")
+    return text
+
+
+def within(span: Span, zone: str | None, time: pl.Expr) -> pl.Expr:
+    """Whether UTC times are in a span; its naive bounds are on the clock of `zone`, else UTC."""
+    inside = pl.lit(value=True)
+    for bound, is_inside in ((span.from_, time.__ge__), (span.to, time.__lt__)):
+        if bound is not None:
+            moment = bound if bound.tzinfo else bound.replace(tzinfo=ZoneInfo(zone or "UTC"))
+            inside &= is_inside(pl.lit(moment.astimezone(UTC), dtype=MICROSECONDS_UTC))
+    return inside
 
 
 def localized(naive: pl.Expr, zone: str, ambiguous: str) -> pl.Expr:
@@ -138,4 +201,4 @@ def canonical_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
 
     naive, aware = naive_time(timestamp, text), aware_time(timestamp, text)
     spelled = pl.coalesce(spell(naive), spell(aware) + "Z")
-    return pl.when(~finer_than_microseconds(text)).then(spelled)
+    return pl.when(~finer_than_microseconds(timestamp, text)).then(spelled)
