@@ -144,7 +144,7 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "format: {family: delimited}",
         2,
         "format.family",
-        "'parquet'; found 'csv'.",
+        "'avro'; found 'csv'.",
     ),
     "key of another family": (
         "format: {family: json_lines, quote: '\"'}",
