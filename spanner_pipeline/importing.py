@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.engine import open_duckdb
@@ -30,12 +31,16 @@ from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.repairs.write import write_repair_files
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.copies import Copies
+from spanner_pipeline.sources.customers import read_customers
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
 from spanner_pipeline.whole import written_whole
 
 PARTITION_DONE = "partition_done"
 """Set in the log record that says that a partition is through, for progress bars."""
+
+_SHOWN = 10
+"""How many ids without a customer are named."""
 
 STAGES = ("extracted", "keyed", "validated", "merged")
 
@@ -80,6 +85,7 @@ def import_partition(
 
     Raises:
         SourceFileError: When a file cannot be read as declared; the lake is as it was.
+        ConfigurationError: When a lookup file is wrong; the lake is as it was.
         TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
             was, the rejected rows are in quarantine.
     """
@@ -91,7 +97,9 @@ def import_partition(
             meter = catalog.meters[usage.meter]
             table, ledger = EventTable(root, meter), Ledger(root)
             ledger.catch_up(table)
-            mapped_by = configuration_digest(source, usage, meter)
+            lookup = usage.subject.lookup
+            customers = read_customers(root, lookup) if lookup is not None else None
+            mapped_by = configuration_digest(source, usage, meter, customers)
             known = ledger.find(batch, usage.name, mapped_by, table)
             if known is not None:
                 done.append(UsageImport(known, known.totals.replayed(), unchanged=True))
@@ -99,12 +107,13 @@ def import_partition(
             folder = work / str(index)
             folder.mkdir()
             copies.fetch()
-            done.append(stage(source, usage, meter, files, batch, folder))
+            done.append(stage(source, usage, meter, files, batch, folder, customers))
         on_stage("extracted", done, files)
         on_stage("keyed", done, files)
         for staged in done:
             if isinstance(staged, Staged):
                 write_rejected(root, staged)
+                _tell_unmapped(source, partition, staged)
         if any(isinstance(staged, Staged) for staged in done):
             write_repair_files(root, source, files, batch)
         for staged in done:
@@ -130,6 +139,24 @@ def _summary(done: UsageImport) -> str:
         f"{what}: {totals.read.rows} rows read, {totals.new.rows} new, {totals.present.rows} "
         f"already present, {totals.corrected.rows} corrected, {totals.conflicting.rows} "
         f"conflicting, {totals.rejected.rows} rejected, {totals.out_of_scope.rows} out of scope"
+    )
+
+
+def _tell_unmapped(source: Source, partition: str, staged: Staged) -> None:
+    """Say which ids the lookup file lacks, those of most rows first."""
+    if staged.customers is None or not (parts := staged.parts(REJECTED)):
+        return
+    unmapped = pl.scan_parquet(parts).filter(reason_code=reasons.SUBJECT_UNMAPPED.code)
+    counts = unmapped.group_by("value").len("rows").sort("rows", "value", descending=[True, False])
+    found = counts.collect()
+    if found.is_empty():
+        return
+    shown = ", ".join(f"{who} ({rows} rows)" for who, rows in found.head(_SHOWN).iter_rows())
+    more = f" and {found.height - _SHOWN} more" if found.height > _SHOWN else ""
+    log.warning(
+        "%s",
+        f"{source.source} {partition} into {staged.usage.name}: {found.height} ids are not in "
+        f"{staged.customers.lookup.file}: {shown}{more}. Add them there, and import again.",
     )
 
 
@@ -202,7 +229,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
             meter=meter.name,
             partition=partition,
             batch=staged.batch,
-            configuration=configuration_digest(source, usage, meter),
+            configuration=configuration_digest(source, usage, meter, staged.customers),
             files=tuple(FileTotals(f.name, f.digest, f.size, totals[f.name]) for f in files),
             out_of_scope=out_of_scope,
             rejected=dict(staged.reasons),

@@ -32,6 +32,11 @@ SUBJECT_PATTERN = Reason(
     "Open Spanner takes 1 to 128 of A-Z a-z 0-9 _ . : - and starts with a letter or digit. "
     "Use `extract` or `map` in the source.",
 )
+SUBJECT_UNMAPPED = Reason(
+    "subject_unmapped",
+    "subject",
+    "The lookup file of the source does not have this id. Add it there, and import again.",
+)
 QUANTITY_MISSING = Reason("quantity_missing", "quantity", "The quantity is empty.")
 QUANTITY_NOT_A_NUMBER = Reason(
     "quantity_not_a_number",

@@ -28,6 +28,7 @@ from spanner_pipeline.events import aside_columns, event_columns
 from spanner_pipeline.keys import key_sql
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.mapping import identity_columns, map_usage
 from spanner_pipeline.sources.rows import read_rows
@@ -103,6 +104,7 @@ class Staged:
     meter: Meter
     batch: str
     folder: Path
+    customers: Customers | None = None
     read: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     accepted: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     rejected: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
@@ -123,6 +125,7 @@ def stage(
     files: Sequence[SourceFile],
     batch: str,
     folder: Path,
+    customers: Customers | None = None,
 ) -> Staged:
     """Read, key and validate all rows of a partition for one meter.
 
@@ -133,6 +136,7 @@ def stage(
         files: The partition's files.
         batch: The import batch that events carry.
         folder: An existing empty folder for work files.
+        customers: Who is who, where the usage declares a lookup.
 
     Raises:
         SourceFileError: When a file cannot be read as declared.
@@ -140,7 +144,7 @@ def stage(
     # pandera loads slowly, and most who load this module stage nothing: Dagster's definitions.
     from spanner_pipeline.validation import Validator
 
-    staged = Staged(source, usage, meter, batch, folder)
+    staged = Staged(source, usage, meter, batch, folder, customers)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)
     for index, events in enumerate(_keyed(source, usage, mapped, folder)):
@@ -152,7 +156,7 @@ def _mapped(
     source: Source, usage: Usage, meter: Meter, files: Sequence[SourceFile], staged: Staged
 ) -> Iterator[pl.DataFrame]:
     for rows in read_rows(source, files):
-        events = map_usage(rows, source, usage, meter)
+        events = map_usage(rows, source, usage, meter, staged.customers)
         name = events["source_file"][0]
         staged.read[name] += Total(rows.height, exact_sum(events["quantity"]))
         staged.ambiguous_times += int(events["ambiguous_time"].sum())

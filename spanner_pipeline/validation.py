@@ -18,7 +18,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts, units
-from spanner_pipeline.sources.mapping import identity_columns
+from spanner_pipeline.sources.mapping import SUBJECT_TEXT, identity_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
@@ -135,7 +135,7 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
     no_subject = subject.is_null() | (subject == "")
     quantity_text, time_text = pl.col("text.quantity"), pl.col("text.timestamp")
     rules = [
-        Rule(reasons.SUBJECT_MISSING, subject != "", subject),
+        *_subject_rules(usage, subject),
         Rule(reasons.SUBJECT_PATTERN, subject.str.contains(SUBJECT_PATTERN) | no_subject, subject),
         Rule(reasons.QUANTITY_MISSING, quantity_text.is_not_null(), quantity_text),
         *_quantity_rules(usage, quantity, quantity_text),
@@ -159,6 +159,17 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
     malformed = pl.col("malformed")
     rules = [Rule(r.reason, r.holds.fill_null(value=False) | malformed, r.value) for r in rules]
     return [Rule(reasons.MALFORMED, ~malformed, pl.col("original")), *rules]
+
+
+def _subject_rules(usage: Usage, subject: pl.Expr) -> list[Rule]:
+    if usage.subject.lookup is None:
+        return [Rule(reasons.SUBJECT_MISSING, subject != "", subject)]
+    text = pl.col(SUBJECT_TEXT)
+    mapped = subject.is_not_null() | text.is_null() | (text == "")
+    return [
+        Rule(reasons.SUBJECT_MISSING, text != "", text),
+        Rule(reasons.SUBJECT_UNMAPPED, mapped, text),
+    ]
 
 
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:

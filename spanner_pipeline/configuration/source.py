@@ -19,6 +19,7 @@ from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
 from spanner_pipeline.configuration.layout import Format
 from spanner_pipeline.configuration.locations import file_location
+from spanner_pipeline.configuration.lookup import Subject
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.span import EventTime, Plausible, Span
 from spanner_pipeline.configuration.values import (
@@ -85,7 +86,7 @@ class Usage(Strict):
 
     meter: str
     part: str | None = None
-    subject: Value
+    subject: Subject
     quantity: Quantity
     timestamp: EventTime
     dimensions: dict[str, Value] = Field(default_factory=dict)

@@ -26,6 +26,7 @@ from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.whole import written_whole
 
@@ -54,8 +55,10 @@ def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> s
     return f"{source.source}/{partition}/{digest[:16]}"
 
 
-def configuration_digest(source: Source, usage: Usage, meter: Meter) -> str:
-    """Digest all that decides how rows become events."""
+def configuration_digest(
+    source: Source, usage: Usage, meter: Meter, customers: Customers | None = None
+) -> str:
+    """Digest all that decides how rows become events, the lookup file of its customers too."""
     others = {"description", "owner", "expect", "schedule", "usage", "files"}
     declared = source.model_dump(mode="json", exclude=others)
     described = [
@@ -64,6 +67,8 @@ def configuration_digest(source: Source, usage: Usage, meter: Meter) -> str:
         usage.model_dump(mode="json"),
         meter.model_dump(mode="json", include={"name", "dimensions", "decimals"}),
     ]
+    if customers is not None:
+        described.append(customers.digest)
     text = json.dumps(described, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

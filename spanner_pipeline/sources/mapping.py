@@ -21,10 +21,14 @@ from spanner_pipeline.configuration.span import EventTime
 from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.sources import texts, units
+from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.numbers import plain_number
 from spanner_pipeline.sources.rows import raw
 
 TERM_SEPARATOR = " + "
+SUBJECT_TEXT = "text.subject"
+"""The column with what was looked up, where the source declares a lookup."""
+
 FILTERED = "filtered by `where`"
 OUTSIDE_SCOPE = "outside the migrated time"
 
@@ -104,8 +108,22 @@ def _total(values: list[pl.Expr], decimals: int) -> pl.Expr:
     return total.cast(exact)
 
 
-def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -> pl.DataFrame:
-    """Map one batch of rows to events of one meter; same rows, same order."""
+def map_usage(
+    frame: pl.DataFrame,
+    source: Source,
+    usage: Usage,
+    meter: Meter,
+    customers: Customers | None = None,
+) -> pl.DataFrame:
+    """Map one batch of rows to events of one meter; same rows, same order.
+
+    Args:
+        frame: The rows.
+        source: Their source.
+        usage: Which of its usages.
+        meter: The usage's meter.
+        customers: Who is who, where the usage declares a lookup.
+    """
     zone = source.zone_of(usage.timestamp)
     frame = frame.rename({"line": "source_line"})
     frame = with_quantity(frame, usage.quantity, meter.decimals)
@@ -115,6 +133,8 @@ def map_usage(frame: pl.DataFrame, source: Source, usage: Usage, meter: Meter) -
         passes(usage.where).alias("_passes"),
         *_dimension_texts(usage, meter),
     )
+    if customers is not None:
+        frame = customers.with_subject(frame.with_columns(pl.col("subject").alias(SUBJECT_TEXT)))
     time_text = pl.col("text.timestamp")
     if usage.timestamp.below_microsecond == "cut":
         time_text = texts.cut_to_microseconds(usage.timestamp, time_text)
