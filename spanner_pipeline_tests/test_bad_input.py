@@ -240,6 +240,9 @@ def test_other_partitions_still_import_after_a_bad_one(make_root: MakeRoot) -> N
 NEW_YORK = {"zone": "America/New_York"}
 REVISED = {"corrections": {"revision": {"column": "revision", "type": "number"}}}
 
+UNITS = {"column": "region", "factors": {"eu": 1}}
+LOOKUP = {"file": "legacy/customers.csv", "key": "account", "value": "customer"}
+
 BAD_ROWS: dict[str, list[tuple[dict[str, Any], str, str, str | None]]] = {
     # reason code: (changes of the source, row, field, value)
     "malformed_row": [
@@ -302,6 +305,30 @@ BAD_ROWS: dict[str, list[tuple[dict[str, Any], str, str, str | None]]] = {
     "timestamp_nonexistent": [
         (NEW_YORK, "2,acme,1,2024-03-10 02:30:00,eu,,,", "timestamp", "2024-03-10 02:30:00")
     ],
+    "time_implausible": [
+        (
+            {"plausible": {"from": "2024-01-01", "to": "2025-01-01"}},
+            "2,acme,1,2042-01-05T10:00:00Z,eu,,,",
+            "timestamp",
+            "2042-01-05T10:00:00Z",
+        )
+    ],
+    "unit_unknown": [
+        (
+            {"usage": {"quantity": {"column": "amount", "unit": UNITS}}},
+            "2,acme,1,2024-01-05T10:00:00Z,us,,,",
+            "quantity",
+            "us",
+        )
+    ],
+    "subject_unmapped": [
+        (
+            {"usage": {"subject": {"column": "account", "lookup": LOOKUP}}},
+            "2,globex,1,2024-01-05T10:00:00Z,eu,,,",
+            "subject",
+            "globex",
+        )
+    ],
     "identity_missing": [
         ({}, ",acme,1,2024-01-05T10:00:00Z,eu,,,", "identity", "?"),
         (
@@ -329,7 +356,8 @@ def test_a_bad_row_is_kept_whole_with_its_one_reason(
 ) -> None:
     good = [f"{n},acme,{n}.5,2024-01-05T10:00:00Z,eu,2,true,{n}" for n in (7, 8)]
     content = csv(good[0], "", row, good[1])
-    root = make_root({"calls": METER}, {"old": source(**changes)}, {"2024-01-05.csv": content})
+    files = {"2024-01-05.csv": content, "customers.csv": "account,customer\nacme,acme\n"}
+    root = make_root({"calls": METER}, {"old": source(**changes)}, files)
     done = run(root, "old", "2024-01-05")[0]
     assert done.record.rejected == {code: 1}
     assert (done.totals.read.rows, done.totals.new.rows) == (3, 2)
