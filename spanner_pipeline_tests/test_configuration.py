@@ -144,7 +144,8 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "format: {family: delimited}",
         2,
         "format.family",
-        "must be one of 'delimited', 'json_lines', 'json', 'access_log', 'parquet'; found 'csv'.",
+        "must be one of 'delimited', 'json_lines', 'json', 'access_log', 'parquet', 'arrow', "
+        "'xlsx', 'avro'; found 'csv'.",
     ),
     "key of another family": (
         "format: {family: json_lines, quote: '\"'}",
