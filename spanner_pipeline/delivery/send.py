@@ -100,6 +100,8 @@ class Sender:
         self._ignored = frozenset(ignored)
         self._progress = progress
         self._most = MOST_EVENTS
+        self._most_bytes = MOST_BYTES
+        self._fitted = 1
 
     def send(self, events: Iterable[pl.DataFrame]) -> Outcome:
         """Send all events.
@@ -132,7 +134,7 @@ class Sender:
         """Pieces that the service can take, as far as is known."""
         while group.height:
             piece = group.head(self._most)
-            while piece.height > 1 and _size(piece) > MOST_BYTES:
+            while piece.height > 1 and _size(piece) > self._most_bytes:
                 piece = piece.head(piece.height // 2)
             yield piece
             group = group.slice(piece.height)
@@ -143,16 +145,17 @@ class Sender:
         content = f"[{','.join(batch['sent'])}]".encode()
         self._pace.wait(len(keys))
         try:
-            answers = self._client.send(content, batch_key(content), keys)
+            fits = len(keys) <= self._fitted
+            answers = self._client.send(content, batch_key(content), keys, fits=fits)
         except TooManyAtOnceError as error:
             if len(keys) > 1:
-                half = len(keys) // 2
-                self._most = min(self._most, half)
-                yield from self._settled(batch.head(half))
-                yield from self._settled(batch.slice(half))
+                if error.code == "request_too_large":
+                    self._most_bytes = len(content) // 2
+                else:
+                    self._most = len(keys) // 2
+                for piece in self._batches(batch):
+                    yield from self._settled(piece)
                 return
-            if error.code != "request_too_large":
-                raise
             nothing = pl.lit(None, dtype=pl.String)
             yield batch.select(_KEPT).with_columns(
                 _status("failed"),
@@ -160,6 +163,7 @@ class Sender:
                 *(nothing.alias("sent"), nothing.alias("theirs")),
             )
             return
+        self._fitted = max(self._fitted, len(keys))
         failed = pl.DataFrame(
             [(keys[place], code, message) for place, code, message in answers.failed],
             schema={name: pl.String for name in ("idempotency_key", "code", "message")},
