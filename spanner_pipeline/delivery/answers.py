@@ -51,21 +51,17 @@ def is_json(answer: Answer) -> bool:
     return True
 
 
-def settles(answer: Answer, keys: Sequence[str]) -> bool:
-    """Whether an answer accounts for every event: a 201, or the 400 of a batch that all failed."""
+def answers_of(answer: Answer, keys: Sequence[str]) -> Answers | None:
+    """What an answer says of the events of a batch.
+
+    None where it does not account for every one: only a 201 does, or the 400 of a batch that all
+    failed. It is parsed once, for parsing is most of what a delivery costs here.
+    """
     if answer.status_code not in (201, 400):
-        return False
+        return None
     found = json.loads(answer.content)
     if not isinstance(found, dict) or "failed" not in found:
-        return False
-    said = answers_of(answer, keys)
-    known = said.accepted | said.duplicates.keys() | {keys[place] for place, *_ in said.failed}
-    return known >= set(keys)
-
-
-def answers_of(answer: Answer, keys: Sequence[str]) -> Answers:
-    """What an answer says of each event of a batch."""
-    found = as_object(answer)
+        return None
     failed = [
         (item["index"], str(item.get("code", "")), str(item.get("message", "")))
         for item in found.get("failed_items") or []
@@ -73,4 +69,5 @@ def answers_of(answer: Answer, keys: Sequence[str]) -> Answers:
     ]
     duplicates = {item["idempotency_key"]: item for item in found.get("duplicate_items") or []}
     accepted = frozenset(item["idempotency_key"] for item in found.get("accepted_items") or [])
-    return Answers(accepted, duplicates, failed)
+    known = accepted | duplicates.keys() | {keys[place] for place, *_ in failed}
+    return Answers(accepted, duplicates, failed) if known >= set(keys) else None

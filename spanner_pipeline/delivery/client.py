@@ -27,7 +27,6 @@ from spanner_pipeline.delivery.answers import (
     answers_of,
     as_object,
     is_json,
-    settles,
 )
 from spanner_pipeline.delivery.target import Target, TargetError
 
@@ -59,18 +58,21 @@ class Patience:
         attempts: Tries of one request.
         first: The first wait; each later one is twice as long.
         longest: The longest of these waits.
-        refusals: How often in a row the rate limit may refuse a batch before it is made smaller.
+        refusals: How often in a row the rate limit may refuse a batch, each time after the wait
+            that it asked for, before the batch is taken to be larger than the whole limit.
+        sleep: Waits so many seconds.
     """
 
     attempts: int = 10
     first: int = 500
     longest: int = 30_000
     refusals: int = 3
+    sleep: Callable[[int | float], None] = time.sleep
 
     def pause(self, attempt: int) -> None:
         """Wait before the next try, up to half as long again so that clients do not meet."""
         wait = min(self.longest, self.first << attempt)
-        time.sleep((wait + random.randrange(wait // 2 + 1)) / 1000)  # noqa: S311
+        self.sleep((wait + random.randrange(wait // 2 + 1)) / 1000)  # noqa: S311
 
 
 class OpenSpanner:
@@ -124,7 +126,7 @@ class OpenSpanner:
         body = MeterUpdateRequest(event_retention_days=days)
         self._ask(lambda: update_meter.sync_detailed(identity, client=self._sdk, body=body), {200})
 
-    def send(self, batch: bytes, batch_key: str, keys: Sequence[str]) -> Answers:
+    def send(self, batch: bytes, batch_key: str, keys: Sequence[str], *, fits: bool) -> Answers:
         """Send one batch, again and again until the service answers for every event in it.
 
         That is safe, because the service takes each key once.
@@ -133,9 +135,11 @@ class OpenSpanner:
             batch: A JSON array of events, at most 1000 and at most 1 MiB.
             batch_key: Names exactly this content.
             keys: The idempotency keys of its events, in order.
+            fits: It is known to be within the rate limit: where it is refused, others use the
+                limit up, and only waiting helps.
 
         Raises:
-            TooManyAtOnceError: When only a smaller batch can succeed.
+            TooManyAtOnceError: When only a smaller batch can succeed, as far as can be told.
             UnsettledError: When no try was answered.
             TargetError: When the service refuses.
         """
@@ -145,7 +149,15 @@ class OpenSpanner:
         def post() -> httpx.Response:
             return connection.post("/v1/usages/bulk", content=batch, headers=headers)
 
-        return answers_of(self._ask(post, {201}, lambda answer: settles(answer, keys)), keys)
+        said: list[Answers] = []
+
+        def settled(answer: Answer) -> bool:
+            found = answers_of(answer, keys)
+            said.extend([found] if found else [])
+            return found is not None
+
+        self._ask(post, {201}, settled, shrinks=not fits)
+        return said[-1]
 
     def get(self, path: str, parameters: Mapping[str, str | int]) -> dict[str, Any]:
         """Ask for what the SDK has no function for.
@@ -170,6 +182,8 @@ class OpenSpanner:
         call: Callable[[], Answer],
         good: set[int],
         settled: Callable[[Answer], bool] | None = None,
+        *,
+        shrinks: bool = False,
     ) -> Answer:
         """Call until there is a whole answer that says yes or no."""
         said, refusals = "", 0
@@ -185,7 +199,7 @@ class OpenSpanner:
                 said, status = f"no whole answer came ({type(error).__name__})", 0
             if status == 429:
                 refusals += 1
-                if settled and refusals >= self._patience.refusals:
+                if shrinks and refusals >= self._patience.refusals:
                     raise TooManyAtOnceError(self._complaint(said), "rate_limited")
                 self._wait_as_told(answer, attempt)
             elif status in (0, *good, *_PASSING):
@@ -199,15 +213,15 @@ class OpenSpanner:
 
     def _wait_as_told(self, answer: Answer, attempt: int) -> None:
         told = answer.headers.get("Retry-After", "").strip()
-        if told.isdigit():
-            time.sleep(min(int(told), 3600))
+        if told.isdigit() and int(told):
+            self._patience.sleep(min(int(told), 3600))
             return
         try:
             until = parsedate_to_datetime(told).timestamp()
         except ValueError:
             self._patience.pause(attempt)
         else:
-            time.sleep(max(0, min(until - time.time(), 3600)))
+            self._patience.sleep(max(0, min(until - time.time(), 3600)))
 
     def _refusal(self, status: int, said: str) -> TargetError:
         variable = self.target.variable

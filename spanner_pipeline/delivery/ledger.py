@@ -136,8 +136,11 @@ class DeliveryLedger:
         ]
         whole = rows.with_columns(*lacking, step=pl.lit(self._step, dtype=pl.Int64))
         table = whole.select(SCHEMA.names).to_arrow().cast(SCHEMA)
-        write_deltalake(self.path, table, mode="append")
-        self._delta = DeltaTable(self.path)
+        if self._delta is None:
+            write_deltalake(self.path, table)
+            self._delta = DeltaTable(self.path)
+        else:
+            write_deltalake(self._delta, table, mode="append")  # it then knows its new version
 
     def tidy(self) -> None:
         """Put small files together; nothing that they say changes."""

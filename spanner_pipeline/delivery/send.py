@@ -8,17 +8,18 @@ key once.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
+from spanner_pipeline.delivery.answers import Answers
 from spanner_pipeline.delivery.client import OpenSpanner, TooManyAtOnceError
-from spanner_pipeline.delivery.ledger import DeliveryLedger, Status
+from spanner_pipeline.delivery.ledger import DeliveryLedger
+from spanner_pipeline.delivery.words import KEPT, status, words_on
 
 MOST_EVENTS = 1000
 MOST_BYTES = 1 << 20
@@ -27,7 +28,6 @@ MOST_BYTES = 1 << 20
 GROUP = 10 * MOST_EVENTS
 """Events between two writings of the ledger."""
 
-_KEPT = ["idempotency_key", "digest", "subject", "quantity", "timestamp"]
 _SHOWN = 20
 
 Progress = Callable[[int], None]
@@ -100,6 +100,8 @@ class Sender:
         self._ignored = frozenset(ignored)
         self._progress = progress
         self._most = MOST_EVENTS
+        self._most_bytes = MOST_BYTES
+        self._fitted = 1
 
     def send(self, events: Iterable[pl.DataFrame]) -> Outcome:
         """Send all events.
@@ -112,94 +114,75 @@ class Sender:
                 written down.
         """
         outcome = Outcome()
-        for group in events:
-            self._ledger.write(group.select(_KEPT).with_columns(_status("sent")))
-            answers: list[pl.DataFrame] = []
-            try:
-                for batch in self._batches(group):
-                    for answered in self._settled(batch):
-                        answers.append(answered)
-                        self._progress(answered.height)
-            finally:
-                if answers:
-                    answered = pl.concat(answers, how="diagonal_relaxed")
-                    self._ledger.write(answered)
-                    outcome.add(answered)
+        groups = iter(events)
+        # The ledger is written while the service is at work. What goes next is in it in good time;
+        # an answer that is not in it yet when this is killed only means to ask once more.
+        with ThreadPoolExecutor(1) as clerk:
+            ahead = clerk.submit(self._announced, groups)
+            written: Future[None] | None = None
+            while (group := ahead.result()) is not None:
+                ahead = clerk.submit(self._announced, groups)
+                answers: list[tuple[pl.DataFrame, Answers]] = []
+                try:
+                    for batch in self._batches(group):
+                        for sent, answer in self._settled(batch):
+                            answers.append((sent, answer))
+                            self._progress(sent.height)
+                    if written:
+                        written.result()  # raises when the last answers could not be written
+                finally:
+                    if answers:
+                        written = clerk.submit(self._write_down, answers, outcome)
+            if written:
+                written.result()
         self._ledger.tidy()
         return outcome
+
+    def _announced(self, groups: Iterator[pl.DataFrame]) -> pl.DataFrame | None:
+        """The next group, once it is in the ledger that it is about to be sent."""
+        group = next(groups, None)
+        if group is not None:
+            self._ledger.write(group.select(KEPT).with_columns(status("sent")))
+        return group
+
+    def _write_down(
+        self, answers: Sequence[tuple[pl.DataFrame, Answers]], outcome: Outcome
+    ) -> None:
+        said = [words_on(batch, answer, self._ignored) for batch, answer in answers]
+        answered = pl.concat(said, how="diagonal_relaxed")
+        self._ledger.write(answered)
+        outcome.add(answered)
 
     def _batches(self, group: pl.DataFrame) -> Iterator[pl.DataFrame]:
         """Pieces that the service can take, as far as is known."""
         while group.height:
             piece = group.head(self._most)
-            while piece.height > 1 and _size(piece) > MOST_BYTES:
+            while piece.height > 1 and _size(piece) > self._most_bytes:
                 piece = piece.head(piece.height // 2)
             yield piece
             group = group.slice(piece.height)
 
-    def _settled(self, batch: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def _settled(self, batch: pl.DataFrame) -> Iterator[tuple[pl.DataFrame, Answers]]:
         """Send a batch, in pieces where it is too much at once."""
         keys = batch["idempotency_key"].to_list()
         content = f"[{','.join(batch['sent'])}]".encode()
         self._pace.wait(len(keys))
         try:
-            answers = self._client.send(content, batch_key(content), keys)
+            fits = len(keys) <= self._fitted
+            answers = self._client.send(content, batch_key(content), keys, fits=fits)
         except TooManyAtOnceError as error:
             if len(keys) > 1:
-                half = len(keys) // 2
-                self._most = min(self._most, half)
-                yield from self._settled(batch.head(half))
-                yield from self._settled(batch.slice(half))
+                if error.code == "request_too_large":
+                    self._most_bytes = len(content) // 2
+                else:
+                    self._most = len(keys) // 2
+                for piece in self._batches(batch):
+                    yield from self._settled(piece)
                 return
-            if error.code != "request_too_large":
-                raise
-            nothing = pl.lit(None, dtype=pl.String)
-            yield batch.select(_KEPT).with_columns(
-                _status("failed"),
-                *(pl.lit(error.code).alias("code"), pl.lit(str(error)).alias("message")),
-                *(nothing.alias("sent"), nothing.alias("theirs")),
-            )
+            yield batch, Answers(frozenset(), {}, [(0, error.code, str(error))])
             return
-        failed = pl.DataFrame(
-            [(keys[place], code, message) for place, code, message in answers.failed],
-            schema={name: pl.String for name in ("idempotency_key", "code", "message")},
-            orient="row",
-        ).with_columns(_status("failed"))
-        accepted = pl.DataFrame({"idempotency_key": sorted(answers.accepted)}).with_columns(
-            _status("accepted")
-        )
-        known = self._duplicates(batch, answers.duplicates)
-        said = pl.concat([failed, accepted, known], how="diagonal_relaxed").unique(
-            "idempotency_key", keep="first"
-        )
-        yield batch.select(_KEPT).join(said, on="idempotency_key", maintain_order="left")
-
-    def _duplicates(
-        self, batch: pl.DataFrame, theirs: Mapping[str, Mapping[str, Any]]
-    ) -> pl.DataFrame:
-        """Tell duplicates that say the same from those that do not; there are few of either."""
-        rows: list[tuple[str, str, str | None, str | None]] = []
-        keys = pl.Series(list(theirs), dtype=pl.String)
-        held = batch.filter(pl.col("idempotency_key").is_in(keys.implode()))
-        for key, sent in held.select("idempotency_key", "sent").iter_rows():
-            there = theirs[key]
-            if self._same(_doubles(sent), _doubles(json.dumps(there))):
-                rows.append((key, "duplicate", None, None))
-            else:
-                said = json.dumps(there, sort_keys=True, ensure_ascii=False)
-                rows.append((key, "duplicate_differs", sent, said))
-        names = ("idempotency_key", "status", "sent", "theirs")
-        return pl.DataFrame(rows, schema={name: pl.String for name in names}, orient="row")
-
-    def _same(self, ours: dict[str, Any], theirs: dict[str, Any]) -> bool:
-        if any(ours[name] != theirs.get(name) for name in ("subject", "meter", "quantity")):
-            return False
-        seconds = len("2024-01-01T00:00:00")  # the service tells no fraction of a second
-        if ours["timestamp"][:seconds] != str(theirs.get("timestamp"))[:seconds]:
-            return False
-        pair = (_nested(ours["metadata"]), _nested(theirs.get("metadata") or {}))
-        mine, its = ({k: v for k, v in m.items() if k not in self._ignored} for m in pair)
-        return mine == its
+        self._fitted = max(self._fitted, len(keys))
+        yield batch, answers
 
 
 def batch_key(content: bytes) -> str:
@@ -207,27 +190,5 @@ def batch_key(content: bytes) -> str:
     return f"spanner_pipeline:{hashlib.sha256(content).hexdigest()}"
 
 
-def _status(status: Status) -> pl.Expr:
-    return pl.lit(status).alias("status")
-
-
 def _size(batch: pl.DataFrame) -> int:
     return int(batch["sent"].str.len_bytes().sum()) + batch.height + 1
-
-
-def _doubles(text: str) -> dict[str, Any]:
-    """JSON with every number as the double that the service makes of it."""
-    found: dict[str, Any] = json.loads(text, parse_int=float)
-    return found
-
-
-def _nested(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Metadata as the service stores it: a dotted name is a path."""
-    found: dict[str, Any] = {}
-    for name, value in metadata.items():
-        *path, last = name.split(".")
-        place = found
-        for part in path:
-            place = place.setdefault(part, {})
-        place[last] = value
-    return found
