@@ -56,6 +56,7 @@ class Patience:
 
     Attributes:
         attempts: Tries of one request.
+        to_reach: Tries before the service has answered anything: its address may be wrong.
         first: The first wait; each later one is twice as long.
         longest: The longest of these waits.
         refusals: How often in a row the rate limit may refuse a batch, each time after the wait
@@ -64,6 +65,7 @@ class Patience:
     """
 
     attempts: int = 10
+    to_reach: int = 4
     first: int = 500
     longest: int = 30_000
     refusals: int = 3
@@ -82,6 +84,7 @@ class OpenSpanner:
         """Nothing is asked before a method is called."""
         self.target = target
         self._patience = patience or Patience()
+        self._reached = False
         self._sdk = AuthenticatedClient(
             base_url=target.base_url, token=target.api_key, timeout=httpx.Timeout(TIMEOUT)
         )
@@ -186,10 +189,11 @@ class OpenSpanner:
         shrinks: bool = False,
     ) -> Answer:
         """Call until there is a whole answer that says yes or no."""
-        said, refusals = "", 0
-        for attempt in range(self._patience.attempts):
+        said, refusals, attempt = "", 0, 0
+        while attempt < (self._patience.attempts if self._reached else self._patience.to_reach):
             try:
                 answer = call()
+                self._reached = True
                 if settled(answer) if settled else answer.status_code in good and is_json(answer):
                     return answer
                 status = answer.status_code
@@ -206,8 +210,9 @@ class OpenSpanner:
                 self._patience.pause(attempt)
             else:
                 raise self._refusal(status, said)
+            attempt += 1
         raise UnsettledError(
-            self._complaint(f"{self._patience.attempts} times in a row, the last time {said}")
+            self._complaint(f"{attempt} times in a row, the last time {said}")
             + " Nothing is lost: run this again when it is well, and it goes on from here."
         ) from ConnectionError(said)  # which tells that it may pass
 
