@@ -16,7 +16,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile bench-dagster planted lint format lock test-tools sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile bench-dagster bench-deliver kill-deliver planted lint format lock test-tools sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,12 @@ bench-reconcile: $(READY) ## measure a reconciliation beside a bare scan (N=1000
 
 bench-dagster: $(READY) ## measure what Dagster adds to a year of daily files (DAYS=365 EVENTS=2000 a day)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.year --days $(DAYS) --events $(EVENTS)
+
+bench-deliver: $(READY) ## measure a delivery beside a bare loop of the same posts (N=100000 events)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.delivering $(if $(filter file,$(origin N)),,$(N))
+
+kill-deliver: $(READY) ## kill deliveries at 200 random moments, and count what arrived
+	@$(BIN)/python -m pytest -q -m slow spanner_pipeline_tests/delivery/test_kills.py
 
 planted: $(READY) ## plant breaks into real usage, and count the right answers (EACH=10 MIXES=100)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.planted $(EACH) $(MIXES)

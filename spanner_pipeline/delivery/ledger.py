@@ -100,9 +100,9 @@ class DeliveryLedger:
         """Its Parquet files."""
         if self._delta is None:
             return []
-        return [
-            self.path / name for name in pa.table(self._delta.get_add_actions())["path"].to_pylist()
-        ]
+        # Not by pyarrow, which would load all of pandas for it.
+        actions = pl.DataFrame(self._delta.get_add_actions())
+        return [self.path / name for name in actions["path"].to_list()]
 
     def last_words_sql(self) -> str:
         """SQL for the last word on every key: the columns of `SCHEMA` without `step`."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from spanner_pipeline.delivery.client import OpenSpanner
@@ -35,6 +37,27 @@ def tiny(path: Path, rows: list[Row], **declared: Any) -> TinyRoot:
     root = TinyRoot(path, **declared)
     root.deliver(rows)
     return root
+
+
+def ledger(root: TinyRoot) -> pl.DataFrame:
+    """The last word on every key, by the files alone."""
+    files = [p for p in (root.path / "deliveries").rglob("*.parquet") if "_delta_log" not in str(p)]
+    empty = pl.DataFrame(
+        schema={"step": pl.Int64, "idempotency_key": pl.String, "status": pl.String}
+    )
+    said = pl.concat([empty, *map(pl.read_parquet, files)], how="diagonal")
+    return said.sort("step").unique("idempotency_key", keep="last", maintain_order=True)
+
+
+def assert_arrived(root: TinyRoot, service: ContractServer, workspace: str) -> None:
+    """Service = lake = ledger, to the event."""
+    lake = dict(root.events().select("idempotency_key", "quantity").rows())
+    there = [(e["idempotency_key"], Decimal(str(e["quantity"]))) for e in service.events(workspace)]
+    assert len(there) == len(lake)
+    assert dict(there) == lake
+    known = ledger(root)
+    assert set(known["status"]) <= {"accepted", "duplicate"}
+    assert {k: Decimal(q) for k, q in known.select("idempotency_key", "quantity").rows()} == lake
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import random
-import time
-from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -17,32 +13,17 @@ from spanner_pipeline.delivery.deliver import deliver, plan_delivery
 from spanner_pipeline.delivery.fates import Choices
 from spanner_pipeline.delivery.ledger import DeliveryLedger
 from spanner_pipeline.delivery.target import Target, TargetError
-from spanner_pipeline_tests.delivery import victim
-from spanner_pipeline_tests.delivery.conftest import EVENTS, at, planned, tiny
+from spanner_pipeline_tests.delivery.conftest import (
+    EVENTS,
+    assert_arrived,
+    at,
+    ledger,
+    planned,
+    tiny,
+)
 from spanner_pipeline_tests.delivery.victim import SOON, deliver_all
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
 from spanner_pipeline_tests.open_spanner import ContractServer
-
-
-def ledger(root: TinyRoot) -> pl.DataFrame:
-    """The last word on every key, by the files alone."""
-    files = [p for p in (root.path / "deliveries").rglob("*.parquet") if "_delta_log" not in str(p)]
-    empty = pl.DataFrame(
-        schema={"step": pl.Int64, "idempotency_key": pl.String, "status": pl.String}
-    )
-    said = pl.concat([empty, *map(pl.read_parquet, files)], how="diagonal")
-    return said.sort("step").unique("idempotency_key", keep="last", maintain_order=True)
-
-
-def assert_arrived(root: TinyRoot, service: ContractServer, workspace: str) -> None:
-    """Service = lake = ledger, to the event."""
-    lake = dict(root.events().select("idempotency_key", "quantity").rows())
-    there = [(e["idempotency_key"], Decimal(str(e["quantity"]))) for e in service.events(workspace)]
-    assert len(there) == len(lake)
-    assert dict(there) == lake
-    known = ledger(root)
-    assert set(known["status"]) <= {"accepted", "duplicate"}
-    assert {k: Decimal(q) for k, q in known.select("idempotency_key", "quantity").rows()} == lake
 
 
 def test_all_arrives_and_nothing_is_sent_twice(
@@ -64,35 +45,6 @@ def test_every_passing_failure_is_outlived(
     done = deliver_all(large.path, service.base_url, key)
     assert len({fault.kind for fault in service.faults.happened}) > 3
     assert done.outcome.events.total() == EVENTS
-    assert_arrived(large, service, workspace)
-
-
-def kill_and_go_on(root: TinyRoot, service: ContractServer, key: str, times: int) -> int:
-    """Kill deliveries at random moments, then let one end; how often batches were on their way."""
-    context = multiprocessing.get_context("forkserver")
-    loaded_late = ["pyarrow.pandas_compat", "pyarrow.compute", "httpcore", "h11", "certifi"]
-    context.set_forkserver_preload([victim.__name__, *loaded_late])
-    random_, on_their_way = random.Random(7), 0  # noqa: S311
-    for _ in range(times):
-        process = context.Process(target=deliver_all, args=(root.path, service.base_url, key))
-        process.start()
-        until, calls = time.monotonic() + 20, len(service.faults.happened)
-        while len(service.faults.happened) == calls and time.monotonic() < until:
-            time.sleep(0.01)  # until it sends its first batch
-        time.sleep(random_.uniform(0, 2.5))
-        process.kill()
-        process.join()
-        on_their_way += (ledger(root)["status"] == "sent").any()
-    deliver_all(root.path, service.base_url, key)
-    return on_their_way
-
-
-@pytest.mark.parametrize("times", [4, pytest.param(200, marks=pytest.mark.slow)])
-def test_a_killed_delivery_goes_on(
-    large: TinyRoot, service: ContractServer, workspace: str, key: str, times: int
-) -> None:
-    service.faults.add("latency", seconds=0.2, times=None, path="/v1/usages/bulk")
-    assert kill_and_go_on(large, service, key, times) > times // 2
     assert_arrived(large, service, workspace)
 
 
