@@ -33,9 +33,9 @@ def words_on(batch: pl.DataFrame, answers: Answers, ignored: Collection[str]) ->
         ignored: Metadata in which a duplicate may differ.
     """
     kept = batch.select(KEPT)
-    if len(answers.accepted) == batch.height:  # as nearly always
-        return kept.with_columns(status("accepted"), *_NOTHING)
     keys = batch["idempotency_key"].to_list()
+    if answers.accepted == set(keys):  # as nearly always
+        return kept.with_columns(status("accepted"), *_NOTHING)
     failed = pl.DataFrame(
         [(keys[place], code, message) for place, code, message in answers.failed],
         schema={name: pl.String for name in ("idempotency_key", "code", "message")},

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import polars as pl
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
@@ -129,12 +130,13 @@ class EventTable:
         """The Parquet files of this version."""
         if self._delta is None:
             return []
-        adds = pa.table(self._delta.get_add_actions(flatten=True))
+        # Not by pyarrow, which would load all of pandas for it.
+        adds = pl.DataFrame(self._delta.get_add_actions(flatten=True))
         return [
             LakeFile(path, self.path / unquote(path), day, rows, size)
             for path, day, rows, size in zip(
                 *(
-                    adds[name].to_pylist()
+                    adds[name].to_list()
                     for name in ("path", f"partition.{DAY}", "num_records", "size_bytes")
                 ),
                 strict=True,
