@@ -38,7 +38,14 @@ class Application:
         async def alive(request: Request) -> Response:
             return Response(status_code=204)
 
+        async def unknown(request: Request, error: Exception) -> Response:
+            return Response("404 page not found\n", 404, media_type="text/plain")
+
+        async def not_so(request: Request, error: Exception) -> Response:
+            return Response(status_code=405)
+
         return Starlette(
+            exception_handlers={404: unknown, 405: not_so},
             routes=[
                 Route("/health", alive),
                 Route("/ready", alive),
@@ -46,7 +53,7 @@ class Application:
                     Route(call.path, self._endpoint(call), methods=[call.method])
                     for call in self.service.calls()
                 ),
-            ]
+            ],
         )
 
     def _endpoint(self, call: Call) -> Callable[[Request], Awaitable[Response]]:
@@ -87,7 +94,10 @@ class Application:
         if call.path in WRITES and call.method == "POST":
             self.service.limits.check_body(len(body))
         asked = call.read(request, body)
-        self._check_rights(key, call.scope, asked.meters)
+        meters = asked.meters
+        if asked.meter_id:
+            meters = [self.service.meters.by_id(key["workspace"], asked.meter_id)["name"]]
+        self._check_rights(key, call.scope, meters)
         return call.act(key["workspace"], asked.what)
 
     def _key(self, request: Request) -> sqlite3.Row:
@@ -110,7 +120,7 @@ class Application:
             raise RefusalError(403, "forbidden", f"forbidden: not allowed to {scope}")
         allowed = json.loads(key["meters"])
         for meter in meters:
-            if allowed and meter not in (*allowed, "*"):
+            if allowed and meter not in allowed:
                 raise RefusalError(403, "forbidden", f'forbidden: api key cannot access "{meter}"')
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from spanner_pipeline_tests.open_spanner.filters import RAW_ONLY, Condition
 from spanner_pipeline_tests.open_spanner.wire import Row, conflict
 
-MARK = "event_time || '|' || id || '|' || printf('%.17g', quantity)"
+MARK = "event_time || '|' || id || '|' || shortest(quantity)"
 """A text whose smallest is the first event and whose largest the last; ties fall by id."""
 
 RAW_ROWS = (
@@ -45,7 +45,7 @@ def text_of(field: str) -> str:
     path = f"'$.{field}'"
     return (
         f"CASE json_type(metadata, {path}) WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
-        f" ELSE CAST(json_extract(metadata, {path}) AS TEXT) END"
+        f" ELSE shortest(json_extract(metadata, {path})) END"
     )
 
 

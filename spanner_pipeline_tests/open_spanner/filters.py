@@ -31,6 +31,8 @@ TIMES = {"timestamp", "event_time", "received_at"}
 RAW_ONLY = {"quantity", "timestamp", "event_time", "received_at", "idempotency_key"}
 """What a rolled-up hour no longer knows."""
 COMPARISONS = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+TRUTHS = {"eq": "IS", "neq": "IS NOT"}
+"""How a boolean is compared: rows that lack the field are not equal to it."""
 
 
 class Condition:
@@ -91,7 +93,8 @@ class Condition:
             text = value if isinstance(value, str) else str(number(value))
             self.add(f"CAST({operand} AS TEXT) LIKE ?", f"%{text}%")
         else:
-            self.add(f"{operand} {COMPARISONS[op]} ?", plain(value, name))
+            compared = TRUTHS.get(op, "") if isinstance(value, bool) else ""
+            self.add(f"{operand} {compared or COMPARISONS[op]} ?", plain(value, name))
 
     def _operand(self, name: str) -> tuple[str, str]:
         """The SQL of a field, and its quoted JSON path where it is metadata."""

@@ -114,11 +114,11 @@ class Meters:
         return meter
 
     def change(self, workspace: str, meter_id: str, body: bytes) -> Row:
+        old = self.by_id(workspace, meter_id)
         read = read_fields(parse(body), CHANGE_FIELDS)
         given = {name: value for name, value in read.items() if value is not None}
         if "dimensions" in given:
             given["dimensions"] = [dimension(item) for item in given["dimensions"]]
-        old = self.by_id(workspace, meter_id)
         new = checked(old | given)
         if self.has_usage(workspace, old["name"]):
             forbid_breaking(old, new)
@@ -206,14 +206,16 @@ def forbid_breaking(old: Row, new: Row) -> None:
 
 
 def encode_cursor(**position: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> dict[str, str]:
     if not cursor:
         return {}
     try:
-        read = read_fields(json.loads(base64.urlsafe_b64decode(cursor)), dict.fromkeys(KEYS, ANY))
+        read = read_fields(
+            json.loads(base64.urlsafe_b64decode(cursor + "==")), dict.fromkeys(KEYS, ANY)
+        )
     except (ValueError, RefusalError):
         raise invalid("invalid cursor") from None
     return {name: str(value) for name, value in read.items() if value is not None}

@@ -35,6 +35,8 @@ class RawEvents:
     def page(self, workspace: str, asked: Row) -> Row:
         """A page of at most 1000 in descending order of time text and id."""
         position = decode_cursor(asked["cursor"])
+        if bool(position.get("time")) != bool(position.get("id")):
+            raise invalid("cursor needs a time and an id")
         where = Condition()
         where.add("workspace = ?", workspace)
         subject = subject_of(asked["subject"], required=False)
@@ -50,7 +52,7 @@ class RawEvents:
         if end:
             where.add("event_time < ?", end)
         where.add_tree(asked["filter"])
-        if position:
+        if position.get("time"):
             where.add("(event_time, id) < (?, ?)", position["time"], position["id"])
         size = rows_of(asked["limit"])
         rows = self.store.execute(

@@ -28,10 +28,12 @@ class Asked(NamedTuple):
     Attributes:
         what: What the call needs.
         meters: The meters it names, for keys that may use only some ('' names none).
+        meter_id: The id of the meter that it is about instead.
     """
 
     what: Any
     meters: list[str]
+    meter_id: str = ""
 
 
 COMMON = {"subject": TEXT, "meter": TEXT, "from": TEXT, "to": TEXT, "limit": WHOLE, "filter": ANY}

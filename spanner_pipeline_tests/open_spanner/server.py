@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ class ContractServer:
     """
 
     base_url: str
-    key: str
-    rehearsal_key: str
+    key: str = field(repr=False)
+    rehearsal_key: str = field(repr=False)
     path: Path
     faults: Faults
     limits: Limits

@@ -150,7 +150,8 @@ def _stats_page(request: Request, body: bytes) -> Asked:
 
 def _by_id(request: Request, body: bytes) -> Asked:
     meter_id = request.path_params["id"]
-    return Asked((meter_id, body) if request.method == "PUT" else (meter_id,), ["*"])
+    what = (meter_id, body) if request.method == "PUT" else (meter_id,)
+    return Asked(what, [], meter_id)
 
 
 def _single(request: Request, body: bytes) -> Asked:

@@ -48,6 +48,14 @@ class CompensatedSum:
         return math.fsum(self.parts)
 
 
+def shortest(value: float | str | None) -> str | None:
+    """A JSON value as text, doubles in their fewest digits, as newer SQLites cast them."""
+    if not isinstance(value, float):
+        return None if value is None else str(value)
+    mantissa, mark, exponent = repr(value).partition("e")
+    return mantissa + (".0" if mark and "." not in mantissa else "") + mark + exponent
+
+
 def open_store(path: Path) -> sqlite3.Connection:
     """A connection for the thread of the server; transactions are begun by hand."""
     store = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -55,5 +63,6 @@ def open_store(path: Path) -> sqlite3.Connection:
     store.execute("PRAGMA journal_mode = WAL")
     store.execute("PRAGMA synchronous = NORMAL")
     store.executescript(SCHEMA)
+    store.create_function("shortest", 1, shortest, deterministic=True)
     store.create_aggregate("exact_sum", 1, CompensatedSum)  # type: ignore[arg-type]
     return store

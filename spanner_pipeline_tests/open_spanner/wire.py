@@ -7,12 +7,14 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 Row = dict[str, Any]
 
 RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:[.,](\d+))?(Z|([+-])(\d\d):(\d\d))", re.ASCII
+    r"(\d{4}-\d\d-\d\dT)(\d?\d)(:\d\d:\d\d)(?:[.,](\d+))?(Z|([+-])([01]\d|2[0-4]):([0-5]\d|60))",
+    re.ASCII,
 )
 ZERO_TIME = "0001-01-01T00:00:00Z"
 
@@ -100,9 +102,11 @@ def _typed(value: Any, kind: type) -> Any:
 
 
 def number(value: float) -> int | float:
-    """A double as Go writes it: without a fraction where it has none."""
+    """A double as Go writes it: in its fewest digits, without a fraction where it has none."""
     double = float(value)
-    return int(double) if double.is_integer() and abs(double) < 1e21 else double
+    if not double.is_integer() or abs(double) >= 1e21:
+        return double
+    return int(double) if abs(double) < 2**53 else int(Decimal(repr(double)))
 
 
 def doubles(value: Any) -> Any:
@@ -124,13 +128,13 @@ def time_text(value: str, name: str) -> str:
     try:
         if match is None:
             raise ValueError(value)
-        whole = datetime.fromisoformat(match[1])
-        if match[3] != "Z":
-            shift = timedelta(hours=int(match[5]), minutes=int(match[6]))
-            whole = whole - shift if match[4] == "+" else whole + shift
+        whole = datetime.fromisoformat(f"{match[1]}{match[2]:0>2}{match[3]}")
+        if match[5] != "Z":
+            shift = timedelta(hours=int(match[7]), minutes=int(match[8]))
+            whole = whole - shift if match[6] == "+" else whole + shift
     except (ValueError, OverflowError):
         raise RefusalError(400, f"invalid_{name}", f"{name} must be RFC3339") from None
-    text = stored(whole, (match[2] or "")[:9])
+    text = stored(whole, (match[4] or "")[:9])
     return "" if text == ZERO_TIME else text
 
 
