@@ -1,7 +1,7 @@
 """The command line: the same functions as the Dagster assets, for the terminal.
 
 Exit codes: 0 fine; 1 a comparison broke, a partition failed, too many rows were rejected, a revert
-was refused or a delivery was not accepted; 2 wrong use or wrong configuration.
+was refused, a delivery was not accepted or is not there; 2 wrong use or wrong configuration.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from spanner_pipeline.cli import (
     notes,
     presets,
     profile,
+    verify,
 )
 from spanner_pipeline.cli.terminal import complain
 from spanner_pipeline.errors import PipelineError
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (importing, answers, explain, evidence, notes, lake, deliver, catalog):
+for part in (importing, answers, explain, evidence, notes, lake, deliver, verify, catalog):
     app.add_typer(part.app)
 catalog.sources_app.add_typer(presets.app)
 catalog.sources_app.add_typer(profile.app)
