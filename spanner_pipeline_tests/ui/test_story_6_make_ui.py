@@ -32,6 +32,7 @@ def test_there_is_a_job_for_each_thing(ui: Page) -> None:
     ui.goto("/jobs")
     for name in ("backfill_switch", "reconcile", "reconcile_billed_calls", "maintain"):
         see(ui, name)
+    see(ui, "deliver")
     see(ui, "revert_batch")
     keep(ui, "6-jobs")
 
@@ -53,6 +54,15 @@ def test_a_revert_shows_its_defaults_and_what_it_would_do(ui: Page, served: Serv
     ui.get_by_text("calls: 6 rows (21.006) removed, 0 (0) restored").first.wait_for()
     keep(ui, "6-revert-preview")
     assert batch in [record.batch for record in Ledger(served.root).standing("switch")]
+
+
+def test_a_delivery_only_plans_until_its_plan_is_accepted(ui: Page) -> None:
+    ui.goto(f"{JOBS}/deliver/playground")
+    ui.get_by_text("plan_only: true").wait_for()
+    ui.get_by_text("accept: false").wait_for()
+    ui.get_by_text("The plan was read and is accepted.").wait_for()
+    ui.get_by_text('Missing required config entry "meter"').wait_for()
+    keep(ui, "6-deliver-form")
 
 
 def test_maintenance_shows_its_default(ui: Page) -> None:
