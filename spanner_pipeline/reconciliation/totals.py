@@ -306,14 +306,12 @@ def _cells(rows: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFra
     )
     cells = cells.with_columns(pl.when(~pl.col("_lacks")).then("old").alias("old"))
     what = f"comparison {total.name}"
-    factors = {"old": total.quantity, "copies": total.quantity, "credits": total.quantity}
-    for name, quantity in (factors | {"amount": total.amount or total.quantity}).items():
-        if quantity.per == "day" or quantity.factor != 1:
+    numbers = {"old": total.quantity, "copies": total.quantity, "credits": total.quantity}
+    for name, quantity in (numbers | {"amount": total.amount or total.quantity}).items():
+        if quantity.per == "day":
             digits = MONEY_DECIMALS if name == "amount" else decimals
-            days = cells["days"].to_list() if quantity.per == "day" else [1] * cells.height
-            times = [EXACT.multiply(Decimal(n), quantity.factor) for n in days]
-            values = zip(cells[name].to_list(), times, strict=True)
-            scaled = (None if v is None else EXACT.multiply(v, by_) for v, by_ in values)
+            values = zip(cells[name].to_list(), cells["days"].to_list(), strict=True)
+            scaled = (None if v is None else EXACT.multiply(v, Decimal(n)) for v, n in values)
             cells = cells.with_columns(exact_series(name, scaled, digits, what))
     clash = pl.col("zone").n_unique().over(*by, "period") > 1
     neighbours = cells.sort(*by, "start", "end").with_columns(

@@ -82,7 +82,7 @@ def test_what_is_not_counted_is_told_by_kind_with_its_place(root: ProofRoot) -> 
     ]
     by_record = {aside.record: aside.rows.row(0, named=True) for aside in trace.asides}
     assert by_record[REJECTED]["original"] == "4,acme,x,2026-01-07T08:00:00Z,live"
-    assert "Not a plain decimal number" in by_record[REJECTED]["hint"]
+    assert "Not a number as declared" in by_record[REJECTED]["hint"]
     assert by_record[CONFLICTS]["hint"].startswith("legacy/usage-2026-01.csv:3 is kept: 5.000 of")
     assert by_record[REPEATED]["hint"] == "counted from legacy/usage-2026-01.csv:2"
 
