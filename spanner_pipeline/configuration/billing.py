@@ -108,7 +108,6 @@ class OldQuantity(Quantity):
     """
 
     per: Literal["period", "day"] = "period"
-    factor: Decimal = Field(default=Decimal(1), gt=0)
 
 
 class Subtotals(Strict):
