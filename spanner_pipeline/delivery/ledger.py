@@ -36,10 +36,7 @@ SCHEMA = pa.schema(
     [
         ("idempotency_key", pa.string()),
         ("status", pa.string()),
-        (
-            "step",
-            pa.int64(),
-        ),  # grows with every writing; the last word on a key is the one that holds
+        ("step", pa.int64()),  # grows with every writing; the last word on a key holds
         ("digest", pa.string()),  # of the event as it stood in the lake
         ("subject", pa.string()),  # as in the lake
         ("quantity", pa.string()),  # exact
