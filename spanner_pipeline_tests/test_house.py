@@ -39,6 +39,7 @@ APART = {"sample"}
 TOP_LEVEL = {
     "pyproject.toml",
     "README.md",
+    "docs",
     "Makefile",
     "workspace.yaml",
     "data",
@@ -198,9 +199,14 @@ def test_no_tracked_file_names_a_machine_or_a_registry() -> None:
 
 
 def documents() -> str:
-    return "\n".join(
-        (REPO / n).read_text(encoding="utf-8") for n in ("README.md", "CONTRIBUTING.md")
-    )
+    files = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").glob("*.md"))]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+def test_the_links_between_documents_lead_somewhere() -> None:
+    for file in (REPO / "README.md", *(REPO / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", file.read_text(encoding="utf-8")):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
 
 
 def test_the_make_targets_that_are_named_exist() -> None:
