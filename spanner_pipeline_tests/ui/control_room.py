@@ -25,7 +25,7 @@ from spanner_pipeline_tests.benchmarks.year.generate import SOURCE, write_year
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 
 REPO = Path(__file__).parent.parent.parent
-READY_SECONDS = 120
+READY_SECONDS = 300
 EVENTS_A_DAY = 20
 BROKEN_DAY = "2023-03-07"
 """The day of the year whose file has a broken line."""
