@@ -19,6 +19,7 @@ from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.ledger import Ledger, batch_name
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import ListedFile, find_files, list_files
+from spanner_pipeline.sources.tables import asks_a_server
 from spanner_pipeline.whole import written_whole
 
 SETTLING = timedelta(seconds=10)
@@ -115,6 +116,8 @@ def look(
             if any(is_fresh(file, now) for file in listed[key]):
                 settling.append(key)
                 continue
+            if asks_a_server(source) and ledger.delivered(source, key):
+                continue  # whether it is as it was, only an import finds out
             content = contents.of(key, listed[key])
             if content is None:
                 unread.append(key)
@@ -169,7 +172,8 @@ class _Contents:
         known = self._known.get(partition)
         if known is not None and known[0] == mark:
             return known[1]
-        if sum(file.size for file in files) > LARGEST:
+        large = sum(file.size for file in files) > LARGEST
+        if large or asks_a_server(self._source):
             return f"{_UNREAD} {mark}"
         if timedelta(microseconds=(time.monotonic_ns() - self._begun) // 1000) > READING:
             return None

@@ -144,7 +144,7 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "format: {family: delimited}",
         2,
         "format.family",
-        "'avro'; found 'csv'.",
+        "'avro', 'delta', 'sql'; found 'csv'.",
     ),
     "key of another family": (
         "format: {family: json_lines, quote: '\"'}",

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import typer
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, show
+from spanner_pipeline.cli.terminal import Data, complain, show
+from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.reconciliation.spelling import grouped
 from spanner_pipeline.root import DataRoot, load_catalog
 
@@ -26,13 +27,17 @@ def check_sources(data: Data = None) -> None:
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
     table = Table("source", "format", "feeds", "partitions", "files missing")
-    missing_any = False
+    missing_any, unanswered = False, []
     for source in catalog.sources.values():
         keys = source.partition_keys(datetime.now(UTC).date())
-        listed = list_files(root, source, set(keys))
-        # A name that a wildcard lets belong to several partitions is listed for one of them.
-        absent = [key for key in keys if key not in listed]
-        missing = [key for key in absent if not present_files(root, source, key)]
+        try:
+            listed = list_files(root, source, set(keys))
+            # A name that a wildcard lets belong to several partitions is listed for one of them.
+            absent = [key for key in keys if key not in listed]
+            missing = [key for key in absent if not present_files(root, source, key)]
+        except SourceFileError as error:  # a store or a database; the other sources are shown
+            unanswered.append(str(error))
+            missing = keys
         missing_any |= bool(missing)
         fed = [usage.name for usage in source.usage]
         fed += [f"comparison {total.name}" for total in source.billing_totals]
@@ -40,7 +45,9 @@ def check_sources(data: Data = None) -> None:
         span = f"{len(keys)}: {keys[0]} … {keys[-1]}" if len(keys) > 1 else "".join(keys) or "none"
         table.add_row(source.source, source.format.family, "\n".join(fed), span, shown or "none")
     show(table)
-    raise typer.Exit(1 if missing_any else 0)
+    for message in unanswered:
+        complain(message)
+    raise typer.Exit(1 if missing_any or unanswered else 0)
 
 
 @meters_app.command("list")

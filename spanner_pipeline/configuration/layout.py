@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from spanner_pipeline.configuration import json_paths, patterns
-from spanner_pipeline.configuration.values import Strict
+from spanner_pipeline.configuration import json_paths, patterns, statement
+from spanner_pipeline.configuration.values import MistakesError, Strict
 
 
 class Layout(Strict):
@@ -229,6 +230,66 @@ class Avro(Layout):
     family: Literal["avro"]
 
 
+class Delta(Typed):
+    """Delta tables: `files` names one; `where` says what its partition columns hold of a delivery.
+
+    The texts of `where` take the placeholders of dates: `{day: "{year}-{month}-{day}"}`. A column
+    that older data files lack is null in them, as Delta means it.
+    """
+
+    family: Literal["delta"]
+    where: dict[str, str] = Field(default_factory=dict)
+
+
+_NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,2}$"
+
+
+class Sql(Typed):
+    """A query or a table in PostgreSQL, or in a SQLite file; `files` names the database.
+
+    A partition is the rows from `{start}` to before `{end}`: in the query itself, or by the
+    `partition_column` of a table. The password is in the environment, under `password_env` or as
+    libpq takes it.
+    """
+
+    family: Literal["sql"]
+    query: str | None = None
+    table: str | None = Field(default=None, pattern=_NAME)
+    partition_column: str | None = Field(default=None, pattern=_NAME)
+    password_env: str | None = None
+
+    @field_validator("query")
+    @classmethod
+    def _reads(cls, query: str | None) -> str | None:
+        return None if query is None else statement.checked(query)
+
+    @field_validator("password_env")
+    @classmethod
+    def _of_a_variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            # A password may stand there by mistake: the message must not repeat it.
+            message = "must be the name of an environment variable, such as BILLING_DB_PASSWORD."
+            raise MistakesError([((), message)])
+        return name
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Sql:
+        if (self.query is None) == (self.table is None):
+            raise ValueError("needs exactly one of query and table.")
+        if self.partition_column is not None and self.table is None:
+            raise ValueError("`partition_column` goes with `table`; a query names its own column.")
+        return self
+
+    @property
+    def statement(self) -> str:
+        """The query, with its placeholders."""
+        if self.query is not None:
+            return self.query
+        at = self.partition_column
+        bounds = f" WHERE {at} >= {{start}} AND {at} < {{end}}" if at else ""
+        return f"SELECT * FROM {self.table}{bounds}"
+
+
 Format = Annotated[
     Delimited
     | JsonLines
@@ -240,6 +301,8 @@ Format = Annotated[
     | Parquet
     | Arrow
     | Xlsx
-    | Avro,
+    | Avro
+    | Delta
+    | Sql,
     Field(discriminator="family"),
 ]

@@ -1,4 +1,4 @@
-"""Where files are, as declared: a path below the data root, or the URL of objects in a store.
+"""Where files are, as declared: a path below the data root, or the URL of a store or a database.
 
 Belongs here: what a location may say. Not here: listing or reading it (`sources`).
 """
@@ -12,16 +12,28 @@ from spanner_pipeline.configuration.values import MistakesError
 STORES = ("s3", "gs", "abfs", "abfss")
 """The schemes of the object stores that files can lie in."""
 
+DATABASE = "postgresql"
+"""The scheme of the databases that tables can lie in."""
+
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SIGNED = re.compile(
     r"[?&](x-amz-|x-goog-|signature=|awsaccesskeyid=|googleaccessid=|sig=|s[evprt]=)", re.IGNORECASE
 )
+_SERVER = re.compile(
+    r"([^:@/?#]+@)?([^:@/?#]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[^/?#]+(\?(?P<settings>[^#]*))?"
+)
+_SETTINGS = ("connect_timeout", "host", "port", "sslmode", "sslrootcert", "target_session_attrs")
 _PATTERN = re.compile(r"[*?\[{]")
 
 
 def is_url(location: str) -> bool:
-    """Whether a location is the URL of an object store, not a path."""
+    """Whether a location is the URL of an object store or a database, not a path."""
     return _SCHEME.match(location) is not None
+
+
+def is_database(location: str) -> bool:
+    """Whether a location is the URL of a database."""
+    return location.startswith(f"{DATABASE}://")
 
 
 def file_location(location: str) -> str:
@@ -40,8 +52,11 @@ def file_location(location: str) -> str:
 
 def _mistake(scheme: str, rest: str) -> str:
     container, _, key = rest.partition("/")
+    if scheme == DATABASE:
+        return _database_mistake(rest)
     if scheme not in STORES:
-        return f"no files are read by {scheme}://. Use a path, or {', '.join(STORES)}://."
+        known = ", ".join((*STORES, DATABASE))
+        return f"no files are read by {scheme}://. Use a path, or {known}://."
     if _SIGNED.search(rest) or ":" in container or ("@" in container and scheme[0] != "a"):
         return (
             "holds a password or a signature. Take it out of the URL, and give credentials in the "
@@ -51,4 +66,20 @@ def _mistake(scheme: str, rest: str) -> str:
         return f"must name its bucket without a placeholder: {scheme}://bucket/folder/file.csv"
     if not key:
         return f"names a bucket and no file in it; write {scheme}://bucket/folder/*.csv or so."
+    return ""
+
+
+def _database_mistake(rest: str) -> str:
+    user, at, _ = rest.rpartition("@")
+    if (at and ":" in user) or re.search(r"pass(word|file)?=", rest, re.IGNORECASE):
+        return (
+            "holds a password. Take it out of the URL, and give it in the environment: PGPASSWORD, "
+            "or a variable that `password_env` names."
+        )
+    server = _SERVER.fullmatch(rest)
+    if server is None or _PATTERN.search(rest.partition("?")[0].replace("[", "", 1)):
+        return "must name one database: postgresql://user@host:5432/database"
+    given = [one.partition("=")[0] for one in (server["settings"] or "").split("&") if one]
+    if unknown := [name for name in given if name not in _SETTINGS]:
+        return f"takes no setting {unknown[0]}. Known are {', '.join(_SETTINGS)}."
     return ""

@@ -13,11 +13,12 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spanner_pipeline.configuration import tables
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.cron import NIGHTLY, cron
 from spanner_pipeline.configuration.expectations import Expectations
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
-from spanner_pipeline.configuration.layout import Format
+from spanner_pipeline.configuration.layout import Delta, Format, Sql
 from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.lookup import Subject
 from spanner_pipeline.configuration.quantity import Quantity
@@ -136,18 +137,23 @@ class Source(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Source:
-        if found := [*self._delivery_mistakes(), *self._usage_mistakes()]:
+        found = [*self._format_mistakes(), *self._delivery_mistakes(), *self._usage_mistakes()]
+        if found:
             raise MistakesError(found)
         return self
 
-    def _delivery_mistakes(self) -> Iterator[Mistake]:
+    def _format_mistakes(self) -> Iterator[Mistake]:
         grain = self.partitions.grain
         expected = PLACEHOLDERS[grain]
-        if set(re.findall(r"\{(\w*)\}", self.files)) != expected:
+        yield from tables.location_mistakes(self.format, self.files)
+        if isinstance(self.format, Sql):
+            yield from tables.period_mistakes(self.format, self.files, expected)
+        elif tables.placeholders(self.format, self.files) != expected:
             wanted = " ".join(f"{{{name}}}" for name in PLACEHOLDER_ORDER if name in expected)
+            also = " (or in `where` of `format`)" if isinstance(self.format, Delta) else ""
             yield (
                 ("files",),
-                f"grain {grain} takes {wanted or 'no'} placeholders; found {self.files}",
+                f"grain {grain} takes {wanted or 'no'} placeholders{also}; found {self.files}",
             )
         have = self.format.fixed_columns
         if have and (missing := ", ".join(n for n in self.columns if n not in have)):
@@ -156,6 +162,9 @@ class Source(Strict):
                 f"gives no column {missing}, which is read below. It gives {', '.join(have)}; "
                 "correct one of the two.",
             )
+
+    def _delivery_mistakes(self) -> Iterator[Mistake]:
+        grain = self.partitions.grain
         if not self.usage and not self.billing_totals:
             yield (), "has neither `usage` nor `billing_totals`. Add what its rows mean."
         if self.billing_totals and grain != WHOLE:
@@ -166,6 +175,11 @@ class Source(Strict):
                 ("corrections", "order"),
                 "`partitions` needs more than one, and grain `whole` has one. List file patterns, "
                 "oldest first, or declare `revision`.",
+            )
+        if self.is_table and self.corrections and isinstance(self.corrections.order, tuple):
+            yield (
+                ("corrections", "order"),
+                "lists file patterns; a table has no files. Declare `revision`, or `partitions`.",
             )
         if self.expect.rows is not None and grain == WHOLE:
             yield ("expect", "rows"), "grain `whole` has no neighbours to compare with. Remove it."
@@ -193,6 +207,11 @@ class Source(Strict):
                     "have one key twice. Give each its own `part`."
                 )
                 yield ("usage", index, "part"), message
+
+    @property
+    def is_table(self) -> bool:
+        """Whether its deliveries are parts of a table, and no files."""
+        return isinstance(self.format, Delta | Sql)
 
     @property
     def columns(self) -> list[str]:
@@ -251,6 +270,13 @@ class Source(Strict):
 def partition_key(grain: Grain, period: date) -> str:
     """Spell the partition that starts at `period`: `2013-02-01`, `2013-02` or `2013`."""
     return period.isoformat()[: {"day": 10, "month": 7, "year": 4, "whole": 10}[grain]]
+
+
+def with_dates(text: str, partition: str) -> str:
+    """A text with the dates of a partition in the place of its placeholders."""
+    parts = partition.split("-") if partition != WHOLE else []
+    dates = dict(zip(PLACEHOLDER_ORDER, parts, strict=False))
+    return re.sub(r"\{(\w+)\}", lambda match: dates[match[1]], text)
 
 
 def next_period(grain: Grain, period: date) -> date:

@@ -1,7 +1,8 @@
-"""Local copies of objects, so that every reader reads a file: kept while in use, then deleted.
+"""Local copies of objects and databases' answers, so that every reader reads a file.
 
-Below `staging/objects/`, one file a version of an object. Whoever reads a copy holds a shared lock
-on it, so that no other process deletes it meanwhile; the system drops the lock with its process.
+Kept while in use, then deleted. Below `staging/objects/`, one file a version of an object, or an
+answer. Whoever reads a copy holds a shared lock on it, so that no other process deletes it
+meanwhile; the system drops the lock with its process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spanner_pipeline.configuration.locations import is_url
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.object_store import Version, changed, download
 from spanner_pipeline.whole import written_whole
@@ -63,7 +63,7 @@ class Copies:
     def __init__(self, root: DataRoot, files: Sequence[SourceFile]) -> None:
         """Nothing is downloaded yet; local files need no copy."""
         self._root = root
-        self._files = [file for file in files if is_url(file.name)]
+        self._files = [file for file in files if file.copied]
         self._held: dict[Path, int] = {}
 
     def __enter__(self) -> Copies:
@@ -95,6 +95,8 @@ class Copies:
                 if _still_there(held, file.path):
                     return held
                 os.close(held)
+            if not file.version:  # a database would have to be asked anew
+                raise changed(file.name)
             if _fetch(self._root, file.name, Version(file.version, file.size)) != file.digest:
                 raise changed(file.name)
 
@@ -105,12 +107,12 @@ def _key(url: str, version: Version) -> str:
 
 def _fetch(root: DataRoot, url: str, version: Version) -> str:
     path = copy_of(root, url, version)
-    _trim(path.parent)
+    trim(path.parent)
     with written_whole(path) as work:
         return download(url, version, work)
 
 
-def _trim(folder: Path) -> None:
+def trim(folder: Path) -> None:
     """Delete what nobody reads and is old, or too much."""
     kept = 0
     for changed_at, size, path in sorted(_sizes(folder), reverse=True):

@@ -9,17 +9,18 @@ import hashlib
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from glob import glob
 from pathlib import Path
 
 from spanner_pipeline.configuration.identity import PARTITIONS
 from spanner_pipeline.configuration.locations import is_url
-from spanner_pipeline.configuration.source import WHOLE, Source
+from spanner_pipeline.configuration.source import WHOLE, Source, with_dates
 from spanner_pipeline.configuration.values import SOURCE_FILE, complete_date
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources import tables
 from spanner_pipeline.sources.copies import copy_of, digest_of
 from spanner_pipeline.sources.object_store import changed, list_objects, version_of
 
@@ -37,7 +38,8 @@ class SourceFile:
             order does not say.
         repair: The rows of it that a person mended, if there are any.
         repair_digest: SHA-256 of `repair`, in hexadecimal; empty without one.
-        version: Which version of an object it is; empty for a local file.
+        version: Which version of an object or a Delta table it is; empty for others.
+        copied: Whether `path` is a copy of it, which `Copies` holds and deletes.
     """
 
     name: str
@@ -48,6 +50,7 @@ class SourceFile:
     repair: Path | None = None
     repair_digest: str = ""
     version: str = ""
+    copied: bool = False
 
     @property
     def content(self) -> str:
@@ -79,6 +82,11 @@ def list_files(
     However many partitions there are, each folder or bucket is listed once. So a name in which a
     wildcard could stand for the dates of several partitions is listed for one of them only.
     """
+    if source.is_table:
+        return {
+            key: [ListedFile(name, size, touched)]
+            for key, name, size, touched in tables.listed(root, source, partitions)
+        }
     any_date = _PLACEHOLDER.sub(lambda found: "[0-9]" * _DIGITS[found[1]], source.files)
     reading = _reading(source.files)
     found: dict[str, list[ListedFile]] = {}
@@ -132,9 +140,7 @@ def _reading(pattern: str) -> re.Pattern[str]:
 
 def file_pattern(source: Source, partition: str) -> str:
     """The source's file pattern with the partition's dates filled in."""
-    names = ("year", "month", "day")
-    dates = dict(zip(names, partition.split("-"), strict=False)) if partition != WHOLE else {}
-    return re.sub(r"\{(\w+)\}", lambda match: dates[match[1]], source.files)
+    return with_dates(source.files, partition)
 
 
 def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFile]:
@@ -146,6 +152,8 @@ def find_files(root: DataRoot, source: Source, partition: str) -> list[SourceFil
         SourceFileError: When there is none, one is empty or unreadable, or one is a copy that would
             count twice.
     """
+    if source.is_table:
+        return [_with_repair(root, source, partition, _read_table(root, source, partition))]
     pattern = file_pattern(source, partition)
     listed = present_files(root, source, partition)
     if not listed:
@@ -176,15 +184,22 @@ def _with_repair(root: DataRoot, source: Source, partition: str, file: SourceFil
 
 def present_files(root: DataRoot, source: Source, partition: str) -> list[ListedFile]:
     """The files of one partition that are there, in name order; none is opened."""
+    if source.is_table:
+        return list_files(root, source, {partition}).get(partition, [])
     return [file for _, file in _listed(root, file_pattern(source, partition))]
 
 
-def digest_now(root: DataRoot, name: str) -> str | None:
-    """SHA-256 of the file or object that has this name now; None where there is none.
+def digest_now(root: DataRoot, name: str, sources: Mapping[str, Source]) -> str | None:
+    """SHA-256 of what has this name now, as `SourceFile.digest`; None where there is nothing.
 
     Raises:
-        SourceFileError: When an object store gives no answer or refuses.
+        SourceFileError: When an object store or a database gives no answer or refuses.
     """
+    if (of_table := tables.of_name(name, sources)) is not None:
+        part = tables.find(root, *of_table)
+        if part is not None and part.copied:
+            part.path.unlink(missing_ok=True)
+        return None if part is None else part.digest
     if is_url(name):
         version = version_of(name)
         return None if version is None else digest_of(root, name, version, keep=False)
@@ -200,11 +215,15 @@ def _revisions(
     if order is None:
         return {}
     if order == PARTITIONS:
-        place = int(complete_date(partition).replace("-", ""))
-        return {file.name: place for file in files}
+        return {file.name: _place(partition) for file in files}
     matches = [(f.name, n) for n, pattern in enumerate(order, 1) for _, f in _listed(root, pattern)]
     counts = Counter(name for name, _ in matches)
     return {name: place for name, place in matches if counts[name] == 1}
+
+
+def _place(partition: str) -> int:
+    """The place of a partition among all."""
+    return int(complete_date(partition).replace("-", ""))
 
 
 def _would_count_copies(source: Source) -> bool:
@@ -242,6 +261,27 @@ def _read(root: DataRoot, listed: ListedFile, revision: int | None) -> SourceFil
     return SourceFile(name, path, digest, size, revision)
 
 
+def _read_table(root: DataRoot, source: Source, partition: str) -> SourceFile:
+    part = tables.find(root, source, partition)
+    if part is None:
+        raise SourceFileError(
+            tables.name_of(root, source, partition),
+            f"holds nothing for partition {partition} of source {source.source}.",
+            "correct `files`, `format` or `partitions`, or leave the partition out.",
+        )
+    place = source.corrections.order if source.corrections is not None else None
+    revision = _place(partition) if place == PARTITIONS else None
+    return SourceFile(
+        part.name,
+        part.path,
+        part.digest,
+        part.size,
+        revision,
+        version=part.version,
+        copied=part.copied,
+    )
+
+
 def _read_object(root: DataRoot, listed: ListedFile, revision: int | None) -> SourceFile:
     url = listed.name
     if listed.size == 0:
@@ -251,7 +291,7 @@ def _read_object(root: DataRoot, listed: ListedFile, revision: int | None) -> So
         raise changed(url)
     digest = digest_of(root, url, version)
     path = copy_of(root, url, version)
-    return SourceFile(url, path, digest, version.size, revision, version=version.tag)
+    return SourceFile(url, path, digest, version.size, revision, version=version.tag, copied=True)
 
 
 def _empty(name: str) -> SourceFileError:

@@ -146,6 +146,27 @@ def download(url: str, version: Version, to: Path | None) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def opened(url: str) -> Iterator[pafs.NativeFile]:
+    """An object to read from, here and there.
+
+    Raises:
+        SourceFileError: When the store gives no answer or refuses.
+    """
+    with _told(url), _opened(url)[0] as stream:
+        yield stream
+
+
+def delta_options() -> dict[str, str]:
+    """What delta-rs has to be told beside the environment, which it reads itself."""
+    said = dict(_settings())
+    endpoint = said.get("AWS_ENDPOINT_URL_S3") or said.get("AWS_ENDPOINT_URL")
+    if endpoint is None:
+        return {}
+    plain = str(endpoint.startswith("http://")).lower()
+    return {"aws_endpoint": endpoint, "aws_allow_http": plain}
+
+
 def changed(url: str) -> SourceFileError:
     """The error of an object that is not what it was when it was listed."""
     error = SourceFileError(
@@ -208,7 +229,7 @@ def _told(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SourceFileError(url, "is not there.", "put it there, or correct `files`.") from error
     except (OSError, ValueError) as error:
-        why = _without_secrets(str(error).splitlines()[0][:300]).rstrip(".")
+        why = without_secrets(str(error).splitlines()[0][:300]).rstrip(".")
         raise _explained(url, why) from (StoreNotReadyError(why) if _may_pass(why) else None)
 
 
@@ -230,7 +251,8 @@ def _explained(url: str, why: str) -> SourceFileError:
     return SourceFileError(url, f"cannot be read: {why}.", "check the URL and the environment.")
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
+    """A text without the secrets of the environment."""
     for name in _SECRETS:
         if secret := os.environ.get(name):
             text = text.replace(secret, f"<{name}>")

@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spanner_pipeline.configuration.layout import Parquet
+from spanner_pipeline.configuration.layout import Typed
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.columns import check_columns
 from spanner_pipeline.sources.files import SourceFile
@@ -23,7 +23,7 @@ BATCH_ROWS = 200_000
 _DAMAGE = (pa.ArrowException, OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
 
 
-def read_rows(file: SourceFile, layout: Parquet, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_rows(file: SourceFile, layout: Typed, needed: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Yield `line` (row number), `original` (its texts as JSON), `malformed`, `raw.<name>`.
 
     Raises:

@@ -31,6 +31,7 @@ from spanner_pipeline.sources import (
     arrow,
     avro,
     delimited,
+    delta,
     extended_log,
     fixed_width,
     json_document,
@@ -39,6 +40,7 @@ from spanner_pipeline.sources import (
     pattern,
     xlsx,
 )
+from spanner_pipeline.sources.content import joined
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.lines import ends_with
@@ -51,12 +53,14 @@ _FAMILIES: dict[str, Reader] = {
     "arrow": arrow.read_rows,
     "avro": avro.read_rows,
     "delimited": delimited.read_rows,
+    "delta": delta.read_rows,
     "extended_log": extended_log.read_rows,
     "fixed_width": fixed_width.read_rows,
     "json": json_document.read_rows,
     "json_lines": json_lines.read_rows,
     "parquet": parquet.read_rows,
     "pattern": pattern.read_rows,
+    "sql": parquet.read_rows,  # of the copy of the answer
     "xlsx": xlsx.read_rows,
 }
 
@@ -145,7 +149,7 @@ def _with_origin(
     if with_content:
         own = "content" in batch.columns  # the family's own, where rows have no fixed columns
         by_name = isinstance(source.format, ExtendedLog)
-        told = extended_log.content_of(fields) if by_name else _content(fields)
+        told = extended_log.content_of(fields) if by_name else joined(fields)
         content = pl.col("content") if own else told
         # Malformed rows must not count among the occurrences of a good row that looks like them.
         malformed = pl.lit("malformed ") + pl.col("original")
@@ -158,18 +162,6 @@ def _with_origin(
     columns.append(pl.lit(PurePath(file.name).name).alias(raw(SOURCE_FILE)))
     columns.append(pl.lit(file.revision, dtype=pl.Int64).alias("revision"))
     return batch.select(columns)
-
-
-def _content(fields: list[str]) -> pl.Expr:
-    """All fields with their lengths, in the order of their names, which an export may change.
-
-    No two different rows read the same.
-    """
-    parts: list[pl.Expr] = []
-    for name in sorted(fields):
-        length = pl.col(name).str.len_bytes().cast(pl.String)
-        parts += [length.fill_null("-"), pl.lit(":"), pl.col(name).fill_null("")]
-    return pl.concat_str(parts)
 
 
 def _refuse_cut_end(file: SourceFile, layout: Layout, batch: pl.DataFrame) -> None:

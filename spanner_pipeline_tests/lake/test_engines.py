@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +19,7 @@ from deltalake import DeltaTable, QueryBuilder
 from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline.lake.revert import revert
 from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot, exact_total
+from spanner_pipeline_tests.sail import ask, running_sail
 
 PLAN = {"name": "plan", "type": "string", "required": False}
 HUGE = f"1{'0' * 28}.123456789"
@@ -121,38 +118,8 @@ def by_spark_sql(folder: Path, sail: flight.FlightClient, sql: str, where: str) 
 
 @pytest.fixture(scope="module")
 def sail() -> Iterator[flight.FlightClient]:
-    """Sail, an engine that speaks Spark SQL, asked through Arrow Flight SQL."""
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("sail")
-    command = [str(program), "flight", "server", "--port", str(port)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        try:
-            with flight.FlightClient(f"grpc://127.0.0.1:{port}") as client:
-                client.wait_for_available(30)
-                yield client
-        finally:
-            server.terminate()
-
-
-def ask(client: flight.FlightClient, sql: str) -> pa.Table:
-    """Ask a Flight SQL server: `CommandStatementQuery` of Arrow's FlightSql.proto, in an `Any`.
-
-    Both messages have only fields of bytes here: field number, length in groups of seven bits,
-    bytes. https://github.com/apache/arrow/blob/main/format/FlightSql.proto
-    """
-
-    def field(number: int, value: bytes) -> bytes:
-        size, length = len(value), b""
-        while size > 127:
-            length, size = length + bytes([size & 127 | 128]), size >> 7
-        return bytes([number << 3 | 2]) + length + bytes([size]) + value
-
-    kind = b"type.googleapis.com/arrow.flight.protocol.sql.CommandStatementQuery"
-    command = field(1, kind) + field(2, field(1, sql.encode()))
-    info = client.get_flight_info(flight.FlightDescriptor.for_command(command))
-    return pa.concat_tables(client.do_get(end.ticket).read_all() for end in info.endpoints)
+    with running_sail() as client:
+        yield client
 
 
 engines = pytest.mark.parametrize(

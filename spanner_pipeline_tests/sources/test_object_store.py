@@ -199,7 +199,7 @@ def test_the_old_bill_and_the_proof_read_the_bucket(root: DataRoot, bucket: Buck
     told = runner.invoke(app, ["verify", str(pack), *data])
     assert told.exit_code != 0
     assert f"s3://{bucket.name}/switch/{DAYS[0]}/calls-1.csv" in told.output.replace("\n", "")
-    assert digest_now(root, f"s3://{bucket.name}/nothing.csv") is None
+    assert digest_now(root, f"s3://{bucket.name}/nothing.csv", {}) is None
 
 
 def test_the_command_line_says_what_is_missing(root: DataRoot, bucket: Bucket) -> None:

@@ -78,7 +78,7 @@ def verify(pack: Pack, root: DataRoot, catalog: Catalog) -> Verification:
             differences.insert(0, f"YAML {how}: {file}")
         else:
             notes.append(f"YAML {how}, in nothing that decides: {file}")
-    on_disk, not_there = _files_on_disk(root, now)
+    on_disk, not_there = _files_on_disk(root, catalog, now)
     if now.fingerprint != pack.fingerprint:
         differences.append(f"fingerprint: was {pack.fingerprint}, is {now.fingerprint}")
     return Verification((*on_disk, *differences), (*notes, *not_there), now.fingerprint)
@@ -227,7 +227,7 @@ def _configuration(
     return found
 
 
-def _files_on_disk(root: DataRoot, now: Facts) -> tuple[list[str], list[str]]:
+def _files_on_disk(root: DataRoot, catalog: Catalog, now: Facts) -> tuple[list[str], list[str]]:
     """Imported files that lie there with other bytes, and a note on those that are not there."""
     known: dict[str, set[str]] = defaultdict(set)
     for files in json.loads(now.parts["inputs.json"])["imported"].values():
@@ -235,7 +235,7 @@ def _files_on_disk(root: DataRoot, now: Facts) -> tuple[list[str], list[str]]:
             known[name].add(file["sha256"])
     changed, absent = [], 0
     for name in sorted(known):
-        digest = digest_now(root, name)
+        digest = digest_now(root, name, catalog.sources)
         if digest is None:
             absent += 1
         elif digest not in known[name]:

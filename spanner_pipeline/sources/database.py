@@ -1,0 +1,65 @@
+"""A question to a database of whatever kind, and what its answer and its refusals look like.
+
+Each kind gives its rows as frames of canonical texts, the first of them perhaps empty, so that the
+columns are known even where there is no row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from spanner_pipeline.errors import SourceFileError
+
+BATCH_ROWS = 20_000
+
+
+class DatabaseNotReadyError(ConnectionError):
+    """A database gave no answer, or was busy: another try may succeed."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A query of one partition.
+
+    Attributes:
+        name: How rows and messages name the answer.
+        location: The database: its URL, or the path of a SQLite file.
+        statement: The query, with its placeholders.
+        bounds: What the placeholders stand for: dates on the clock of `zone`.
+        zone: The clock of times without a zone, and of the query's own functions.
+        password_env: The environment variable with the password; None where the driver knows.
+    """
+
+    name: str
+    location: str | Path
+    statement: str
+    bounds: dict[str, str]
+    zone: str
+    password_env: str | None = None
+
+    def refusal(self, why: str, *, passes: bool = False, row: int | None = None) -> SourceFileError:
+        """The error that says what the database said; it can be raised as it is."""
+        if passes:
+            problem, remedy = "the database gives no answer", "try again; is it up, and reachable?"
+        else:
+            problem = "the database refuses the query"
+            remedy = "correct the query, the columns or the rights of the user."
+        error = SourceFileError(self.name, f"{problem}: {why.rstrip('.')}.", remedy, line=row)
+        error.__cause__ = DatabaseNotReadyError(why) if passes else None
+        return error
+
+
+def check_names(question: Question, names: list[str]) -> None:
+    """Refuse an answer in which two columns have one name.
+
+    Raises:
+        SourceFileError: When there are such.
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SourceFileError(
+            question.name,
+            f"the query gives two columns named {twice[0]}.",
+            "name each its own: SELECT a.id AS account_id, ...",
+            column=twice[0],
+        )
