@@ -36,6 +36,8 @@ def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection
             "preserve_insertion_order": False,
             # Files are read once; a cache of them would only take the memory that joins need.
             "enable_external_file_cache": False,
+            # It would be drawn into what commands print.
+            "enable_progress_bar": False,
         }
         connection = stack.enter_context(duckdb.connect())
         for name, value in settings.items():

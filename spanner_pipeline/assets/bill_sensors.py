@@ -11,6 +11,7 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.reconciliation.bill_arrivals import SeenBill, look_at_bill
 from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.tables import asks_a_server
 
 EVERY_SECONDS = 60
 
@@ -31,7 +32,11 @@ def _watch(
         job=job,
         minimum_interval_seconds=EVERY_SECONDS,
         description=f"Watches {source.files}, and compares {total.name}, with all its periods, "
-        "when the old bill is new or changed, by its digest.",
+        + (
+            "once: what changes in a database it does not see, but the nightly comparison does."
+            if asks_a_server(source)
+            else "when the old bill is new or changed, by its digest."
+        ),
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)

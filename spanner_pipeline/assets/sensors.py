@@ -14,6 +14,7 @@ from spanner_pipeline.assets.ranges import ranged_run
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.selection import contiguous
+from spanner_pipeline.sources.tables import asks_a_server
 
 EVERY_SECONDS = 30
 RUNS_PER_TICK = 25
@@ -30,8 +31,7 @@ def _watch(root: DataRoot, source: Source, job: Job) -> dg.SensorDefinition:
         name=f"watch_{source.source}",
         job=job,
         minimum_interval_seconds=EVERY_SECONDS,
-        description=f"Watches {source.files}, and imports the partitions whose files are new or "
-        "changed, by their digests. A file that fails is tried again only when it changes.",
+        description=_what_it_watches(source),
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
@@ -47,6 +47,18 @@ def _watch(root: DataRoot, source: Source, job: Job) -> dg.SensorDefinition:
         )
 
     return watch
+
+
+def _what_it_watches(source: Source) -> str:
+    if asks_a_server(source):
+        return (
+            f"Asks whether {source.files} answers, and imports the partitions that never were. "
+            "What changed in others it does not see: run their backfill."
+        )
+    return (
+        f"Watches {source.files}, and imports the partitions whose files are new or changed, by "
+        "their digests. A file that fails is tried again only when it changes."
+    )
 
 
 def _run_key(part: Sequence[str], found: Look) -> str:

@@ -22,7 +22,7 @@ _SIGNED = re.compile(
 _SERVER = re.compile(
     r"([^:@/?#]+@)?([^:@/?#]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[^/?#]+(\?(?P<settings>[^#]*))?"
 )
-_SETTINGS = ("connect_timeout", "host", "port", "sslmode", "sslrootcert", "target_session_attrs")
+_SETTINGS = ("host", "port", "sslmode", "sslrootcert", "target_session_attrs")
 _PATTERN = re.compile(r"[*?\[{]")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from spanner_pipeline.errors import SourceFileError
 
-BATCH_ROWS = 20_000
+BATCH_ROWS = 5_000
 
 
 class DatabaseNotReadyError(ConnectionError):
@@ -38,25 +38,27 @@ class Question:
     zone: str
     password_env: str | None = None
 
-    def refusal(self, why: str, *, passes: bool = False, row: int | None = None) -> SourceFileError:
-        """The error that says what the database said; it can be raised as it is."""
+    def refusal(self, why: str, rows: int, *, passes: bool) -> SourceFileError:
+        """The error that says what the database said, after how many rows; it has its cause."""
         if passes:
             problem, remedy = "the database gives no answer", "try again; is it up, and reachable?"
         else:
             problem = "the database refuses the query"
             remedy = "correct the query, the columns or the rights of the user."
-        error = SourceFileError(self.name, f"{problem}: {why.rstrip('.')}.", remedy, line=row)
+        after = f" after {rows:,} rows" if rows else ""
+        error = SourceFileError(self.name, f"{problem}{after}: {why.rstrip('.')}.", remedy)
         error.__cause__ = DatabaseNotReadyError(why) if passes else None
         return error
 
 
 def check_names(question: Question, names: list[str]) -> None:
-    """Refuse an answer in which two columns have one name.
+    """Refuse an answer in which two columns have one name, or one but for capitals.
 
     Raises:
         SourceFileError: When there are such.
     """
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    folded = [name.casefold() for name in names]
+    if twice := [name for name in names if folded.count(name.casefold()) > 1]:
         raise SourceFileError(
             question.name,
             f"the query gives two columns named {twice[0]}.",

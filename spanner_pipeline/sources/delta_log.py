@@ -79,7 +79,7 @@ class DeltaLog:
         fields = self._table.schema().fields
         return {f.name: str(getattr(f.type, "type", "nested")) for f in fields}
 
-    @property
+    @cached_property
     def changed(self) -> int:
         """When it was last written to, in nanoseconds since 1970."""
         with self._told():

@@ -66,7 +66,7 @@ class ListedFile:
         name: As `SourceFile.name`.
         size: Its bytes.
         changed: When its content or its place last changed, in nanoseconds since 1970; of objects
-            in whole seconds.
+            in whole seconds; of what a database server holds 0, for nobody can say.
     """
 
     name: str

@@ -53,22 +53,25 @@ def answer(question: Question) -> Generator[pl.DataFrame, None, None]:
     Raises:
         SourceFileError: When the server gives no answer, or refuses.
     """
-    row = 0
+    read = 0
     try:
         with _connected(question) as connection, connection.cursor("rows_of_usage") as cursor:
             _ask(question, cursor)
             names = [column.name for column in cursor.description or ()]
             kinds = [column.type_code for column in cursor.description or ()]
             check_names(question, names)
-            schema = dict.fromkeys(names, pl.String)
-            spelled = [_canonical(*column) for column in zip(names, kinds, strict=True)]
-            yield pl.DataFrame(schema=schema)
+            # By place: `*` and `^a$` would be patterns to Polars.
+            schema = {str(at): pl.String for at in range(len(names))}
+            spelled = [
+                _canonical(str(at), kind).alias(name)
+                for at, (name, kind) in enumerate(zip(names, kinds, strict=True))
+            ]
+            yield pl.DataFrame(schema=dict.fromkeys(names, pl.String))
             while rows := cursor.fetchmany(BATCH_ROWS):
                 yield pl.DataFrame(rows, schema=schema, orient="row").select(spelled)
-                row += len(rows)
+                read += len(rows)
     except (psycopg.Error, UnicodeDecodeError) as error:
-        why, passes = _said(question, error), _may_pass(error)
-        told = question.refusal(why, passes=passes, row=row + 1 if row else None)
+        told = question.refusal(_said(question, error), read, passes=_may_pass(error))
         raise told from told.__cause__
 
 
@@ -117,13 +120,13 @@ def _canonical(name: str, kind: int) -> pl.Expr:
         return text.replace({"t": "true", "f": "false"})
     if kind == _NUMERIC:
         plain = text.str.strip_chars_end("0").str.strip_suffix(".")
-        return pl.when(text.str.contains(".", literal=True)).then(plain).otherwise(text).alias(name)
+        return pl.when(text.str.contains(".", literal=True)).then(plain).otherwise(text)
     if kind == _TIMESTAMP:
         time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-        return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9f"), text).alias(name)
+        return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9f"), text)
     if kind == _TIMESTAMPTZ:
         time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_zone="UTC")
-        return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"), text).alias(name)
+        return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"), text)
     return text
 
 

@@ -84,7 +84,9 @@ def _digest(path: Path, columns: Sequence[str]) -> tuple[str, int]:
     digest.update("\n".join(sorted(columns)).encode())
     with pq.ParquetFile(path) as rows:
         for batch in rows.iter_batches(_BATCH_ROWS):
-            told = pl.DataFrame(batch).select(joined(columns).alias("row"))["row"]
+            # `*` and `^a$` would be patterns to Polars.
+            plain = pl.DataFrame(batch).rename(lambda name: f"column {name}")
+            told = plain.select(joined(plain.columns).alias("row"))["row"]
             text = ("\n" + told).str.join().item().encode()
             digest.update(text)
             size += len(text)

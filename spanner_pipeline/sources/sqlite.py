@@ -29,7 +29,7 @@ def answer(question: Question) -> Generator[pl.DataFrame, None, None]:
     Raises:
         SourceFileError: When the file is no SQLite database, is busy, or refuses the query.
     """
-    row = 0
+    read = 0
     try:
         with closing(_opened(question.location)) as connection:
             cursor = connection.execute(
@@ -40,10 +40,10 @@ def answer(question: Question) -> Generator[pl.DataFrame, None, None]:
             yield _texts([], names)
             while rows := cursor.fetchmany(BATCH_ROWS):
                 yield _texts(rows, names)
-                row += len(rows)
+                read += len(rows)
     except sqlite3.Error as error:
         passes = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _PASSING
-        told = question.refusal(str(error), passes=passes, row=row + 1 if row else None)
+        told = question.refusal(str(error), read, passes=passes)
         raise told from told.__cause__
 
 

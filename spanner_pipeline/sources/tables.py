@@ -84,7 +84,8 @@ def listed(
         if _is_absent(location):
             continue
         if isinstance(source.format, Delta):
-            log = logs.setdefault(str(location), DeltaLog(name, str(location)))
+            if (log := logs.get(str(location))) is None:
+                log = logs[str(location)] = DeltaLog(name, str(location))
             if files := delta_files(log, source.format, name):
                 yield partition, name, sum(file.size for file in files), log.changed
             continue

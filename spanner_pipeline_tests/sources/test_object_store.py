@@ -192,6 +192,10 @@ def test_the_old_bill_and_the_proof_read_the_bucket(root: DataRoot, bucket: Buck
     data = ["--data", str(root.path)]
     pack = root.path / "pack.zip"
     runner = CliRunner()
+    number = ["--comparison", "billed_calls", "--subject", "acme", "--period", "2024-01"]
+    explained = runner.invoke(app, ["explain", *number, *data])
+    assert explained.exit_code == 0, explained.output
+    assert f"s3://{bucket.name}/bill.csv:2" in explained.output.replace("\n", "")
     made = runner.invoke(app, ["evidence", "billed_calls", "--out", str(pack), *data])
     assert made.exit_code == 0, made.output
     assert runner.invoke(app, ["verify", str(pack), *data]).exit_code == 0

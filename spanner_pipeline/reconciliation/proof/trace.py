@@ -38,6 +38,9 @@ from spanner_pipeline.reconciliation.proof.number_rows import (
     unplaced,
 )
 from spanner_pipeline.root import Catalog, DataRoot
+from spanner_pipeline.sources.copies import Copies
+from spanner_pipeline.sources.files import find_files
+from spanner_pipeline.sources.object_store import changed
 from spanner_pipeline.sources.rows import read_rows
 from spanner_pipeline.usage.aggregations import aggregate_sql, aggregated, no_overflow
 from spanner_pipeline.usage.calendar import first_instant
@@ -136,7 +139,7 @@ def trace_comparison(
     """
     total, meter = comparison.total, comparison.meter
     numbers = _chosen(comparison, subject, period, zone)
-    lines = _bill_lines(comparison, numbers)
+    lines = _bill_lines(root, comparison, numbers)
     traces = []
     for number in numbers.iter_rows(named=True):
         part = Slice(
@@ -339,15 +342,17 @@ def _days(period: str) -> tuple[date, date]:
     return first, after
 
 
-def _bill_lines(comparison: Comparison, numbers: pl.DataFrame) -> pl.DataFrame:
+def _bill_lines(root: DataRoot, comparison: Comparison, numbers: pl.DataFrame) -> pl.DataFrame:
     """The lines of the old bill that numbers stand in."""
     places = ", ".join(numbers["lines"].drop_nulls())
     columns = ["source_file", "line", "original"]
-    parts = [
-        batch.select(columns).filter(_stands_in(places))
-        for batch in read_rows(comparison.source, comparison.old.files)
-    ]
-    return pl.concat(parts)
+    files = find_files(root, comparison.source, WHOLE)  # the copies that were compared are gone
+    if [file.content for file in files] != [file.content for file in comparison.old.files]:
+        raise changed(files[0].name)
+    with Copies(root, files) as copies:
+        copies.fetch()
+        rows = read_rows(comparison.source, files)
+        return pl.concat(batch.select(columns).filter(_stands_in(places)) for batch in rows)
 
 
 def _stands_in(places: str) -> pl.Expr:
