@@ -158,10 +158,7 @@ def _stays_bad(
     partition: str,
     listed: dict[str, list[ListedFile]],
 ) -> bool:
-    """Whether a failed partition failed for its data, and its files are as they were then.
-
-    Of a database nobody knows when it changed: it is asked again.
-    """
+    """Whether a failed partition failed for its data, and its files are as they were then."""
     records = instance.fetch_observations(
         dg.AssetRecordsFilter(key, asset_partitions=[partition]), limit=10
     ).records
@@ -170,6 +167,6 @@ def _stays_bad(
         if observation is None or FAILURE not in observation.metadata:
             continue
         failed_at = int(record.timestamp * 10**9)
-        mended = any(not 0 < file.changed < failed_at for file in listed[partition])
+        mended = any(file.changed >= failed_at for file in listed[partition])
         return not observation.metadata[MAY_PASS].value and not mended
     return False  # the run was killed before it could say anything
