@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from spanner_pipeline.configuration.billing import BillingTotal
+from spanner_pipeline.configuration.delivery import FILE, Delivery
+from spanner_pipeline.configuration.document import read_document
 from spanner_pipeline.configuration.folder import Broken, Folder, read_folder, refuse_repeated
-from spanner_pipeline.configuration.references import check_needed, check_totals, check_usage
+from spanner_pipeline.configuration.references import (
+    check_delivery,
+    check_needed,
+    check_totals,
+    check_usage,
+)
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.errors import ConfigurationError
+from spanner_pipeline.errors import ConfigurationError, PipelineError, Problem
 from spanner_pipeline.meters import Meter
 
 ENVIRONMENT_VARIABLE = "SPANNER_DATA"
@@ -83,10 +91,21 @@ class DataRoot:
 
 @dataclass(frozen=True)
 class Catalog:
-    """All that a data root declares."""
+    """All that a data root declares; `delivery` is None where it is broken."""
 
     meters: dict[str, Meter] = field(default_factory=dict)
     sources: dict[str, Source] = field(default_factory=dict)
+    delivery: Delivery | None = field(default_factory=Delivery)
+
+    def cut_over(self, meter: str) -> datetime | None:
+        """The first instant of live traffic of a meter, where it is declared.
+
+        Raises:
+            PipelineError: When what is declared is broken: nobody may deliver without it.
+        """
+        if self.delivery is None:
+            raise PipelineError(f"{FILE} is broken, so the cut-over is not known. Mend it first.")
+        return self.delivery.cut_over.get(meter)
 
     @property
     def comparisons(self) -> list[tuple[Source, BillingTotal]]:
@@ -101,9 +120,10 @@ def load_catalog(root: DataRoot) -> Catalog:
         ConfigurationError: With all mistakes of all files.
     """
     meters, sources = _read_root(root)
-    if problems := meters.problems + sources.problems:
+    delivery, wrong = _read_delivery(root, meters)
+    if problems := meters.problems + sources.problems + wrong:
         raise ConfigurationError(problems)
-    return Catalog(meters.sound, sources.sound)
+    return Catalog(meters.sound, sources.sound, delivery)
 
 
 def load_sound(root: DataRoot) -> tuple[Catalog, list[Broken]]:
@@ -118,7 +138,24 @@ def load_sound(root: DataRoot) -> tuple[Catalog, list[Broken]]:
     missing = [p for p in meters.problems + sources.problems if p.file == str(root.path)]
     broken = [Broken("root", root.path.name, (), tuple(missing))] if missing else []
     broken += meters.broken + sources.broken
-    return Catalog(meters.sound, sources.sound), broken
+    delivery, wrong = _read_delivery(root, meters)
+    if wrong:
+        broken.append(Broken("delivery", Path(FILE).stem, (FILE,), tuple(wrong)))
+    return Catalog(meters.sound, sources.sound, delivery), broken
+
+
+def _read_delivery(root: DataRoot, meters: Folder[Meter]) -> tuple[Delivery | None, list[Problem]]:
+    """What holds for deliveries, or what is wrong with it."""
+    path = root.path / FILE
+    if not path.exists():
+        return Delivery(), []
+    try:
+        document = read_document(path, FILE)
+        declared = document.read_as(Delivery)
+    except ConfigurationError as error:
+        return None, list(error.problems)
+    problems = check_delivery(declared, document, meters)
+    return None if problems else declared, problems
 
 
 def _read_root(root: DataRoot) -> tuple[Folder[Meter], Folder[Source]]:

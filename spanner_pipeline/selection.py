@@ -1,17 +1,67 @@
-"""Which sources and partitions a command means."""
+"""What a command means: which sources and partitions, which days and instants."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.root import Catalog
 
+_LENGTH = len("2026-01-31")
+
 
 class UnknownNameError(PipelineError):
     """A source, partition, meter or comparison that the data root does not have."""
+
+
+class UnreadableTimeError(PipelineError):
+    """What was written for a day or an instant is none."""
+
+
+def read_day(name: str, text: str | None) -> date | None:
+    """A UTC day as a person writes it; None for nothing.
+
+    Args:
+        name: What messages call it.
+        text: Such as `2026-01-31`.
+
+    Raises:
+        UnreadableTimeError: When it is no day.
+    """
+    if not text:
+        return None
+    try:
+        if len(text) == _LENGTH:
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise UnreadableTimeError(f"{name} {text}: write a UTC day, such as 2026-01-31.")
+
+
+def read_instant(name: str, text: str | None) -> datetime | None:
+    """An instant, or the midnight of a UTC day, as a person writes it; None for nothing.
+
+    Args:
+        name: What messages call it.
+        text: Such as `2026-01-31` or `2026-01-31T10:00:00Z`.
+
+    Raises:
+        UnreadableTimeError: When it is none, or has no offset.
+    """
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        message = f"{name} {text}: write a UTC day, or an instant with an offset."
+        raise UnreadableTimeError(message) from None
+    if len(text) == _LENGTH:
+        return found.replace(tzinfo=UTC)
+    if found.tzinfo is None:
+        raise UnreadableTimeError(f"{name} {text}: write an offset behind it, such as Z.")
+    return found
 
 
 def select_sources(catalog: Catalog, names: Sequence[str]) -> list[Source]:

@@ -1,6 +1,6 @@
 """The job that delivers a meter into Open Spanner, and the service as a resource."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -17,6 +17,7 @@ from spanner_pipeline.delivery.target import TargetError
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.spelling import grouped
 from spanner_pipeline.root import Catalog
+from spanner_pipeline.selection import read_instant
 
 _LOGGED_EVERY = 60
 
@@ -26,9 +27,14 @@ class Delivery(dg.Config):
 
     meter: str = Field(description="The meter.")
     from_: str = Field(
-        default="", alias="from", description="The first UTC day, such as 2026-01-31; empty: all."
+        default="",
+        alias="from",
+        description="The first UTC day, such as 2026-01-31, or an instant with an offset; "
+        "empty: all.",
     )
-    to: str = Field(default="", description="The UTC day after the last one; empty: all.")
+    to: str = Field(
+        default="", description="The UTC day or instant after the last one; empty: all."
+    )
     plan_only: bool = Field(
         default=True, description="Only show what would be sent; nothing is changed anywhere."
     )
@@ -70,7 +76,7 @@ def build_deliver_job(catalog: Catalog) -> dg.JobDefinition:
             if meter is None:
                 known = ", ".join(catalog.meters)
                 raise PipelineError(f"there is no meter `{config.meter}` (known: {known}).")
-            choices = _choices(config)
+            choices = _choices(config, catalog.cut_over(meter.name))
             target = open_spanner.target(rehearse=config.rehearse)
             with OpenSpanner(target) as client:
                 plan = plan_delivery(lake.root, meter, client, choices)
@@ -120,22 +126,16 @@ class _Told:
             self._context.log.info(f"{grouped(self._done)} of {grouped(self._rows)} events.")
 
 
-def _choices(config: Delivery) -> Choices:
+def _choices(config: Delivery, cut_over: datetime | None) -> Choices:
     return Choices(
-        start=_day("from", config.from_),
-        end=_day("to", config.to),
+        start=read_instant("from", config.from_),
+        end=read_instant("to", config.to),
         spelling=Spelling(whole_seconds=config.whole_seconds),
         raise_retention=config.raise_retention,
         include_old=config.include_old,
         rate=config.rate,
+        cut_over=cut_over,
     )
-
-
-def _day(name: str, text: str) -> datetime | None:
-    try:
-        return datetime.combine(datetime.strptime(text, "%Y-%m-%d"), time(), UTC) if text else None
-    except ValueError:
-        raise PipelineError(f"{name}: {text} is no day. Write it such as 2026-01-31.") from None
 
 
 def _planned(plan: Plan) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,7 @@ from rich.table import Table
 from spanner_pipeline.cli.terminal import Data, complain, err, misuse, out, short, show
 from spanner_pipeline.reconciliation.spelling import counted, grouped
 from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline.selection import read_instant
 
 if TYPE_CHECKING:
     from spanner_pipeline.delivery.deliver import Delivered
@@ -62,16 +63,18 @@ def deliver(
     from spanner_pipeline.delivery.target import Target
 
     root = DataRoot.locate(data)
-    meters = load_catalog(root).meters
+    catalog = load_catalog(root)
+    meters = catalog.meters
     if meter not in meters:
         misuse(f"there is no meter `{meter}` (known: {', '.join(meters) or 'none'}).")
     choices = Choices(
-        start=_instant("--from", first),
-        end=_instant("--to", last),
+        start=read_instant("--from", first),
+        end=read_instant("--to", last),
         spelling=Spelling(whole_seconds=whole_seconds),
         raise_retention=raise_retention,
         include_old=include_old,
         rate=rate,
+        cut_over=catalog.cut_over(meter),
     )
     with OpenSpanner(Target.from_environment(rehearse=rehearse)) as client:
         made = plan_delivery(root, meters[meter], client, choices)
@@ -99,20 +102,6 @@ def deliver(
     _show_outcome(done)
     events = done.outcome.events
     raise typer.Exit(1 if events["failed"] or events["duplicate_differs"] else 0)
-
-
-def _instant(option: str, text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        if len(text) == len("2024-01-01"):
-            return datetime.combine(date.fromisoformat(text), time(), UTC)
-    except ValueError:
-        misuse(f"{option} {text}: write a UTC day, or an instant with an offset.")
-    if found.tzinfo is None:
-        misuse(f"{option} {text}: write an offset behind it, such as Z.")
-    return found
 
 
 def _progress() -> Progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ from rich.table import Table
 from spanner_pipeline.cli.terminal import Data, complain, misuse, out, short, show
 from spanner_pipeline.reconciliation.spelling import counted, grouped, plain, signed
 from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline.selection import read_day
 from spanner_pipeline.whole import written_whole
 
 if TYPE_CHECKING:
@@ -28,6 +28,9 @@ def verify_delivery(
     meter: Annotated[str, typer.Argument(help="The meter.")],
     first: Annotated[str | None, typer.Option("--from", help="First UTC day.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="UTC day after the last one.")] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Compare every event by its key.")
+    ] = False,
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="In the workspace to rehearse in.")
     ] = False,
@@ -45,24 +48,19 @@ def verify_delivery(
     from spanner_pipeline.delivery.verify import verify_delivery as verify
 
     root = DataRoot.locate(data)
-    meters = load_catalog(root).meters
+    catalog = load_catalog(root)
+    meters = catalog.meters
     if meter not in meters:
         misuse(f"there is no meter `{meter}` (known: {', '.join(meters) or 'none'}).")
-    days = _day("--from", first), _day("--to", last)
+    days = read_day("--from", first), read_day("--to", last)
     with OpenSpanner(Target.from_environment(rehearse=rehearse)) as client:
-        found = verify(root, meters[meter], client, *days)
+        cut_over = catalog.cut_over(meter)
+        found = verify(root, meters[meter], client, *days, cut_over=cut_over, thorough=thorough)
     _show(found)
     if file is not None:
         _write(found, file)
         out.print(f"Written to {short(file)}", soft_wrap=True)
     raise typer.Exit(1 if found.fails else 0)
-
-
-def _day(option: str, text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        misuse(f"{option} {text}: write a UTC day, such as 2026-01-31.")
 
 
 def _show(found: Verified) -> None:
@@ -74,14 +72,15 @@ def _show(found: Verified) -> None:
     for place, total in found.beside_lake.items():
         table.add_row(place, grouped(total.rows), grouped(total.quantity))
     show(table)
-    how = "by subject and day" if found.totals else "event by event, as its totals do not add up"
     said = (
         f"The service holds {counted(found.there, 'event')}"
         f"{' of ours' if found.marked else ''}, the ledger {grouped(found.delivered.rows)}; "
-        f"{counted(found.beside, 'event')} there without our mark. Compared {how}, in "
+        f"{counted(found.beside, 'event')} there without our mark. Compared {found.how}, in "
         f"{counted(found.calls, 'call')}."
     )
     out.print(said, markup=False, highlight=False, soft_wrap=True)
+    for line in found.seam.remarks() if found.seam is not None else ():
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.differences:
         out.print("The service holds what was delivered.")
         return

@@ -16,7 +16,7 @@ _NAME_KEY = {"meter": "name", "source": "source"}
 
 @dataclass(frozen=True)
 class Broken:
-    """A meter or source that cannot be used as it is declared.
+    """A meter, a source, or what holds for deliveries, that cannot be used as it is declared.
 
     Attributes:
         kind: What it is; `root` where a folder of declarations is missing.
@@ -25,7 +25,7 @@ class Broken:
         problems: All that is wrong with it.
     """
 
-    kind: Literal["meter", "source", "root"]
+    kind: Literal["meter", "source", "delivery", "root"]
     name: str
     files: tuple[str, ...]
     problems: tuple[Problem, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from spanner_pipeline.configuration.delivery import Delivery
 from spanner_pipeline.configuration.document import Document, KeyPath
 from spanner_pipeline.configuration.folder import Folder
 from spanner_pipeline.configuration.source import Source, Usage
@@ -79,6 +80,12 @@ def _check_known(
         for name in named
         if name not in names
     ]
+
+
+def check_delivery(declared: Delivery, document: Document, meters: Folder[Meter]) -> list[Problem]:
+    """Find cut-overs of meters that are not there."""
+    found = (_check_meter(name, ("cut_over", name), document, meters) for name in declared.cut_over)
+    return [problem for problems in found for problem in problems]
 
 
 def check_totals(

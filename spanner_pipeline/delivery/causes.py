@@ -1,24 +1,22 @@
-"""Why the service holds something else than it was sent: event by event, by idempotency key."""
+"""Why the service may hold something else than it was sent, and when two totals are alike."""
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-from spanner_pipeline.delivery.ledger import SETTLED
-from spanner_pipeline.delivery.live import exact, is_marked
-from spanner_pipeline.delivery.sent import Sent, SentEvent
+from spanner_pipeline.control import EXACT
 
 ROUNDING = "float rounding"
 BOUNDARY = "fraction of a second at the edge of the window"
 CONFLICT = "duplicate with another payload"
 PRUNED = "missing there, older than its retention"
+ROLLED_UP = "raw events pruned there, and still counted"
 MISSING = "missing there"
+OVERLAP = "live traffic before the cut-over"
+BEYOND = "delivered at or after the cut-over"
 LIVE = "there, and not ours"
 UNANSWERED = "there, and its answer was lost"
 STRANGE = "there with our mark, and not in this ledger"
@@ -26,12 +24,15 @@ ALTERED = "another payload there"
 UNEXPLAINED = "unexplained"
 
 CAUSES = {
-    ROUNDING: "the service adds doubles; the difference is below a billionth",
+    ROUNDING: "the service adds doubles; the difference is less than so many of them can make",
     BOUNDARY: "the service's SQLite store sorts 00:00:00.5 before 00:00:00",
     CONFLICT: "the service had an event of this key already, and keeps it; see the ledger",
     PRUNED: "the service deletes what is older than the meter keeps",
+    ROLLED_UP: "the service deleted the raw events, and has them in its totals still",
     LIVE: "live traffic, or what another tool sent",
     UNANSWERED: "deliver again: the same keys are settled, nothing is counted twice",
+    OVERLAP: "history is delivered up to the cut-over, so that this usage counts twice",
+    BEYOND: "live traffic counts from the cut-over on, so that this usage counts twice",
     MISSING: "the ledger says that the service took it. Was its store restored, or the meter's "
     "retention shortened?",
     STRANGE: "sent from another data root, or the ledger was lost; it may be counted twice",
@@ -40,10 +41,12 @@ CAUSES = {
 }
 """What each cause of a difference means to a person."""
 
-FAILING = frozenset({MISSING, STRANGE, ALTERED, UNEXPLAINED})
+FAILING = frozenset({OVERLAP, BEYOND, MISSING, STRANGE, ALTERED, UNEXPLAINED})
 """Causes that explain nothing away."""
 
-_TOLERANCE = Decimal("1e-9")
+_EXACT_DOUBLES = 2**53
+_HALF_UNITS = EXACT.divide(Decimal(1), Decimal(2**52))
+"""What adding one more double can be wrong by, of the sum; twice that, to be safe."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,12 @@ class Difference:
     """Events of a subject in which ledger and service differ for one cause.
 
     Attributes:
-        subject: The subject.
-        start: First instant that was compared, a UTC midnight.
+        subject: The subject; empty where a difference is of all together.
+        start: First instant that was compared.
         end: First instant after it.
         cause: One of `CAUSES`.
         events: How many; 0 where only a total differs.
-        quantity: Theirs less ours.
+        quantity: Theirs less ours, as the meter adds up.
         example: A key of one of them.
     """
 
@@ -74,126 +77,25 @@ class Difference:
         return self.cause in FAILING
 
 
-def alike(ours: Decimal, theirs: Decimal) -> bool:
-    """Whether two totals are the same but for rounding in doubles."""
-    return abs(ours - theirs) <= _TOLERANCE * max(abs(ours), abs(theirs))
+def alike(ours: Decimal, theirs: Decimal, events: int, *, whole: bool = False) -> bool:
+    """Whether two totals are the same but for what adding up doubles can make of them.
+
+    Args:
+        ours: The exact total.
+        theirs: The service's.
+        events: How many quantities were added up; none is negative.
+        whole: Whether they are whole numbers, which doubles hold exactly.
+    """
+    largest = max(abs(ours), abs(theirs))
+    if whole and largest < _EXACT_DOUBLES:
+        return ours == theirs
+    most = EXACT.multiply(EXACT.multiply(largest, Decimal(events + 1)), _HALF_UNITS)
+    return abs(EXACT.subtract(theirs, ours)) <= most
 
 
-@dataclass
-class _Sum:
-    events: int = 0
-    quantity: Decimal = Decimal(0)
-    example: str = ""
-
-    def add(self, key: str, quantity: Decimal) -> None:
-        self.events += 1
-        self.quantity += quantity
-        self.example = self.example or key
-
-
-class Settling:
-    """Compares raw events of a subject and a range with the ledger."""
-
-    def __init__(self, sent: Sent, pruned_before: datetime, *, marked: bool) -> None:
-        """Nothing is compared yet.
-
-        Args:
-            sent: The ledger.
-            pruned_before: What is older the service may have deleted.
-            marked: Whether totals count only events with our mark.
-        """
-        self._sent = sent
-        self._pruned_before = pruned_before
-        self._marked = marked
-
-    def compare(
-        self,
-        subject: str,
-        start: datetime,
-        end: datetime,
-        raw: Iterable[Mapping[str, Any]],
-        total: Decimal | None,
-        *,
-        count: bool = False,
-    ) -> Iterator[Difference]:
-        """Find the causes.
-
-        Args:
-            subject: The subject.
-            start: First instant.
-            end: First instant after the last one.
-            raw: Its raw events there, and those of a second more at both ends.
-            total: What the service says it adds up to; None where that cannot be compared.
-            count: Whether the service's total is a number of events.
-        """
-        ours = self._sent.events(subject, start, end)
-        sums: dict[str, _Sum] = defaultdict(_Sum)
-        others: dict[str, Mapping[str, Any]] = {}
-        shown = Decimal(0)
-        for event in raw:
-            key, inside = event.get("idempotency_key") or "", start <= _time(event) < end
-            quantity = exact(event["quantity"])
-            if inside and (is_marked(event) or not self._marked):
-                shown += 1 if count else quantity
-            known = ours.pop(key, None)
-            if known is not None:
-                if cause := _cause_of_known(known, event):
-                    sums[cause].add(key, quantity - known.quantity)
-            elif inside and key:
-                others[key] = event
-            elif inside:
-                sums[_stranger(event)].add(str(event.get("id", "")), quantity)
-        for key, known in ours.items():
-            sums[self._cause_of_missing(known)].add(key, -known.quantity)
-        words = self._sent.find(list(others))
-        for key, event in others.items():
-            sums[_cause_of_other(words.get(key), event)].add(key, exact(event["quantity"]))
-        found = [
-            Difference(subject, start, end, cause, summed.events, summed.quantity, summed.example)
-            for cause, summed in sums.items()
-        ]
-        if total is not None and total != shown:
-            cause = ROUNDING if alike(shown, total) else self._cause_of_total(subject, start, end)
-            found.append(Difference(subject, start, end, cause, 0, total - shown))
-        yield from found
-
-    def _cause_of_missing(self, known: SentEvent) -> str:
-        if known.status == "duplicate_differs":
-            return CONFLICT
-        return PRUNED if known.timestamp < self._pruned_before else MISSING
-
-    def _cause_of_total(self, subject: str, start: datetime, end: datetime) -> str:
-        second = timedelta(seconds=1)
-        at_edges = [
-            event
-            for edge in (start, end)
-            for event in self._sent.events(subject, edge, edge + second).values()
-            if event.timestamp.microsecond
-        ]
-        return BOUNDARY if at_edges else UNEXPLAINED
-
-
-def _cause_of_known(known: SentEvent, event: Mapping[str, Any]) -> str | None:
-    if known.status == "duplicate_differs":
-        return CONFLICT
-    double = json.loads(str(known.quantity), parse_int=float)  # as the service made it
-    same_time = known.timestamp.replace(microsecond=0) == _time(event)
-    return None if same_time and double == event["quantity"] else ALTERED
-
-
-def _cause_of_other(word: SentEvent | None, event: Mapping[str, Any]) -> str:
-    if word is None:
-        return _stranger(event)
-    if word.status == "sent":
-        return UNANSWERED
-    # Of another day or subject than ours: the service told so when it was sent.
-    conflict = word.status == "duplicate_differs"
-    return CONFLICT if conflict else ALTERED if word.status in SETTLED else STRANGE
-
-
-def _stranger(event: Mapping[str, Any]) -> str:
-    return STRANGE if is_marked(event) else LIVE
-
-
-def _time(event: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(event["timestamp"]).astimezone(UTC)
+def rolled_up(found: Iterable[Difference]) -> list[Difference]:
+    """Say of what was pruned that it is in the service's totals still."""
+    return [
+        replace(one, cause=ROLLED_UP, quantity=Decimal(0)) if one.cause == PRUNED else one
+        for one in found
+    ]

@@ -12,9 +12,12 @@ from typing import Any
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.fates import Choices, choosing
 from spanner_pipeline.delivery.ledger import DeliveryLedger
+from spanner_pipeline.delivery.live import LiveMeter, can_be_marked
 from spanner_pipeline.delivery.meter import OUR_DIMENSIONS, as_request, compare, retention_of
 from spanner_pipeline.delivery.plan import Plan, make_plan
+from spanner_pipeline.delivery.seam import Seam, look_at_seam
 from spanner_pipeline.delivery.send import GROUP, Outcome, Progress, Sender
+from spanner_pipeline.delivery.sent import reading_sent
 from spanner_pipeline.delivery.target import TargetError
 from spanner_pipeline.errors import ConservationError
 from spanner_pipeline.lake.ledger import whoever
@@ -50,8 +53,28 @@ def plan_delivery(root: DataRoot, meter: Meter, client: OpenSpanner, choices: Ch
     live = client.find_meter(meter.name)
     differences = [] if live is None else compare(meter, live)
     ledger = None if live is None else DeliveryLedger(root, client.target, live)
+    now = datetime.now(UTC)
     with at_work(root):
-        return make_plan(root, meter, live, differences, ledger, choices)
+        seam = _seam(root, meter, client, ledger, choices.cut_over, now)
+        return make_plan(root, meter, live, differences, ledger, choices, now, seam)
+
+
+def _seam(
+    root: DataRoot,
+    meter: Meter,
+    client: OpenSpanner,
+    ledger: DeliveryLedger | None,
+    cut_over: datetime | None,
+    now: datetime,
+) -> Seam | None:
+    if cut_over is None:
+        return None
+    if ledger is None:
+        return look_at_seam(root, meter, None, None, cut_over, now)
+    marked = can_be_marked([dimension.name for dimension in meter.dimensions])
+    reader = LiveMeter(client, meter.name, marked=marked)
+    with reading_sent(root, meter, ledger, cut_over, now) as sent:
+        return look_at_seam(root, meter, reader, sent, cut_over, now)
 
 
 def deliver(

@@ -31,6 +31,7 @@ FATES = {
     RESEND: "was sent without an answer, or failed: would be sent again under the same keys",
     "delivered": "the service has it already",
     "changed": "was delivered, and changed in the lake since; the service cannot change an event",
+    "after the cut-over": "left out: at or after the cut-over, where live traffic counts",
     "not positive": "left out: the service takes no quantity of 0 or less",
     "older": "left out: the service would prune it (--raise-retention, --include-old)",
     "unsettled": "was sent without an answer and is older than the retention: never sent again, "
@@ -53,6 +54,7 @@ class Choices:
         raise_retention: Have the live meter keep events as long as these need, before they go.
         include_old: Send what the service will prune, too.
         rate: Events a minute at most.
+        cut_over: First instant of live traffic, as declared; nothing is sent from there on.
     """
 
     start: datetime | None = None
@@ -61,6 +63,7 @@ class Choices:
     raise_retention: bool = False
     include_old: bool = False
     rate: int = RATE
+    cut_over: datetime | None = None
 
 
 _TO_SEND = f"fate IN ('{SEND}', '{RESEND}')"
@@ -167,7 +170,9 @@ def choosing(
     window = table.select(" AND ".join(["true", *bounds]))
     words = ledger.last_words_sql() if ledger else DeliveryLedger.nothing_sql()
     settled = f"word.status IN ({', '.join(map(literal, SETTLED))})"
-    old = "timestamp < TIMESTAMPTZ {}"
+    old, later = "timestamp < TIMESTAMPTZ {}", "timestamp >= TIMESTAMPTZ {}"
+    cut = choices.cut_over
+    live = "false" if cut is None else later.format(literal(cut.isoformat()))
     pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
     unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
     with open_duckdb() as connection:
@@ -177,6 +182,7 @@ def choosing(
             CREATE VIEW chosen AS SELECT window_.*, {digest_sql(meter)} AS digest, CASE
                 WHEN {settled} AND word.digest = {digest_sql(meter)} THEN 'delivered'
                 WHEN {settled} THEN 'changed'
+                WHEN {live} THEN 'after the cut-over'
                 WHEN word.status = 'sent' AND {unsettled} THEN 'unsettled'
                 WHEN quantity <= 0 THEN 'not positive'
                 WHEN {pruned} THEN 'older'

@@ -15,6 +15,7 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, choosing
 from spanner_pipeline.delivery.ledger import DeliveryLedger
 from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
+from spanner_pipeline.delivery.seam import Seam
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
@@ -42,6 +43,7 @@ class Plan:
         fractional: Rows with a fraction of a second.
         ties: Instants of a subject with several quantities, which first and last cannot tell apart.
         minutes: How long sending takes at least.
+        seam: Where history and live traffic meet; None where no cut-over is declared.
     """
 
     meter: str
@@ -59,6 +61,7 @@ class Plan:
     fractional: int
     ties: int
     minutes: int
+    seam: Seam | None = None
 
     @property
     def to_send(self) -> int:
@@ -101,7 +104,7 @@ class Plan:
                 f"At {self.ties:,} instants a subject has several quantities: which one is first "
                 "or last, the service leaves to chance."
             )
-        return found
+        return found + (self.seam.remarks() if self.seam is not None else [])
 
 
 def make_plan(
@@ -112,6 +115,7 @@ def make_plan(
     ledger: DeliveryLedger | None,
     choices: Choices,
     now: datetime | None = None,
+    seam: Seam | None = None,
 ) -> Plan:
     """Say what a delivery would do; nothing is changed anywhere.
 
@@ -123,6 +127,7 @@ def make_plan(
         ledger: What was delivered into it.
         choices: What a person said.
         now: With a zone; the present by default.
+        seam: Where history and live traffic meet.
     """
     now = now or datetime.now(UTC)
     days = retention_of(meter) if live is None else int(live["event_retention_days"])
@@ -151,6 +156,7 @@ def make_plan(
         fractional=0 if choices.spelling.whole_seconds else fractional,
         ties=ties,
         minutes=-(-rows // choices.rate),
+        seam=seam,
     )
 
 

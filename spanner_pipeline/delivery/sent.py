@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,6 +19,9 @@ from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+
+Place = tuple[str, date]
+"""A subject and a UTC day."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Sent:
         """Rows and quantity by how lake and ledger agree.
 
         `same` is in both, `changed` is another event under the same key in the lake now (by the
-        lake's quantity), `not delivered` is in the lake alone, `gone from the lake` in the ledger.
+        lake's quantity), `not delivered` is in the lake alone, `after the cut-over` as well and not
+        meant to go, `gone from the lake` is in the ledger.
         """
         found = totals_by(self._connection, "FROM beside", ("place",), self._decimals)
         return {place: total for (place,), total in sorted(found.items())}
@@ -53,19 +57,63 @@ class Sent:
         found = totals_by(self._connection, "FROM settled", ("subject",), self._decimals)
         return {subject: total for (subject,), total in found.items()}
 
-    def by_day(self, subject: str) -> dict[date, Total]:
-        """What the service has of a subject on each UTC day."""
-        events = f"SELECT * FROM settled WHERE subject = {literal(subject)}"
+    def by_day(self, subject: str | None = None) -> dict[date, Total]:
+        """What the service has on each UTC day, of one subject or of all together."""
+        whose = "true" if subject is None else f"subject = {literal(subject)}"
+        events = f"SELECT * FROM settled WHERE {whose}"
         found = totals_by(self._connection, events, ("day",), self._decimals)
         return {day: total for (day,), total in found.items()}
 
-    def events(self, subject: str, start: datetime, end: datetime) -> dict[str, SentEvent]:
-        """The events of a subject that the service has, by key."""
-        return self._named(
-            "status IN (SELECT unnest($settled)) AND subject = $subject"
-            " AND timestamp >= $start AND timestamp < $end",
-            {"settled": list(SETTLED), "subject": subject, "start": start, "end": end},
+    def by_subject_and_day(self, days: Collection[date] | None = None) -> dict[Place, Total]:
+        """What the service has of each subject on each UTC day, or on some days."""
+        chosen = ", ".join(f"DATE {literal(day)}" for day in sorted(days or ()))
+        where = "true" if days is None else f"day IN ({chosen})" if days else "false"
+        events = f"SELECT * FROM settled WHERE {where}"
+        found = totals_by(self._connection, events, ("subject", "day"), self._decimals)
+        return {(subject, day): total for (subject, day), total in found.items()}
+
+    def subjects_of_days(self) -> dict[date, int]:
+        """How many subjects have events on each UTC day, by day."""
+        return dict(
+            self._connection.execute(
+                "SELECT day, count(DISTINCT subject) FROM settled GROUP BY day ORDER BY day"
+            ).fetchall()
         )
+
+    def has_fractions(self) -> bool:
+        """Whether a quantity is no whole number."""
+        [[found]] = self._connection.execute(
+            "SELECT count(*) FILTER (quantity <> trunc(quantity)) FROM settled"
+        ).fetchall()
+        return bool(found)
+
+    def hours(self) -> list[tuple[datetime, int]]:
+        """How many events are in each hour that has any, oldest first."""
+        found: list[tuple[datetime, int]] = self._connection.execute(
+            "SELECT time_bucket(INTERVAL 1 HOUR, timestamp) AS hour, count(*) FROM settled"
+            " GROUP BY hour ORDER BY hour"
+        ).fetchall()
+        return found
+
+    def since(self, start: datetime) -> dict[str, Total]:
+        """What the service has of each subject from an instant on, whatever the window."""
+        found = totals_by(
+            self._connection,
+            f"FROM known WHERE timestamp >= {_time(start)}",
+            ("subject",),
+            self._decimals,
+        )
+        return {subject: total for (subject,), total in found.items()}
+
+    def events(
+        self, start: datetime, end: datetime, subject: str | None = None
+    ) -> dict[str, SentEvent]:
+        """The events of a range that the service has, of one subject or of all, by key."""
+        window = "timestamp >= $start AND timestamp < $end"
+        asked: dict[str, Any] = {"settled": list(SETTLED), "start": start, "end": end}
+        if subject is not None:
+            window, asked = f"{window} AND subject = $subject", {**asked, "subject": subject}
+        return self._named(f"status IN (SELECT unnest($settled)) AND {window}", asked)
 
     def find(self, keys: list[str]) -> dict[str, SentEvent]:
         """What the whole ledger says of keys, whatever window they fall in."""
@@ -84,7 +132,12 @@ class Sent:
 
 @contextmanager
 def reading_sent(
-    root: DataRoot, meter: Meter, ledger: DeliveryLedger, start: datetime, end: datetime
+    root: DataRoot,
+    meter: Meter,
+    ledger: DeliveryLedger,
+    start: datetime,
+    end: datetime,
+    cut_over: datetime | None = None,
 ) -> Iterator[Sent]:
     """Read the ledger of a window.
 
@@ -94,29 +147,36 @@ def reading_sent(
         ledger: What was delivered into the live meter.
         start: First instant.
         end: First instant after the last one.
+        cut_over: First instant of live traffic; nothing of the lake is meant to go from there on.
     """
+    later = "false" if cut_over is None else f"l.timestamp >= {_time(cut_over)}"
     window = " AND ".join(
-        f"timestamp {sign} TIMESTAMPTZ {literal(time.isoformat())}"
-        for sign, time in ((">=", start), ("<", end))
+        f"timestamp {sign} {_time(time)}" for sign, time in ((">=", start), ("<", end))
     )
     settled = ", ".join(map(literal, SETTLED))
     with open_duckdb() as connection:
         connection.execute(f"CREATE TABLE word AS {ledger.last_words_sql()}")
         connection.execute(f"""
-            CREATE VIEW settled AS SELECT idempotency_key, subject, digest, timestamp,
+            CREATE VIEW known AS SELECT idempotency_key, subject, digest, timestamp,
                 quantity::{meter.quantity_type} AS quantity,
                 timezone('UTC', timestamp)::DATE AS day
-            FROM word WHERE status IN ({settled}) AND {window}""")
+            FROM word WHERE status IN ({settled})""")
+        connection.execute(f"CREATE VIEW settled AS FROM known WHERE {window}")
         lake = EventTable(root, meter).select(window)
         connection.execute(f"""
             CREATE VIEW beside AS SELECT coalesce(l.quantity, s.quantity) AS quantity, CASE
+                WHEN s.idempotency_key IS NULL AND {later} THEN 'after the cut-over'
                 WHEN s.idempotency_key IS NULL THEN 'not delivered'
                 WHEN l.idempotency_key IS NULL THEN 'gone from the lake'
                 WHEN l.digest <> s.digest THEN 'changed' ELSE 'same' END AS place
-            FROM (SELECT idempotency_key, quantity, {digest_sql(meter)} AS digest
+            FROM (SELECT idempotency_key, timestamp, quantity, {digest_sql(meter)} AS digest
                   FROM ({lake})) AS l
             FULL JOIN settled AS s USING (idempotency_key)""")
         yield Sent(connection, meter)
+
+
+def _time(time: datetime) -> str:
+    return f"TIMESTAMPTZ {literal(time.isoformat())}"
 
 
 def bounds_of(ledger: DeliveryLedger) -> tuple[datetime, datetime] | None:
