@@ -14,11 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from spanner_pipeline.delivery import causes, verify
+from spanner_pipeline.delivery import causes, levels
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.fates import Choices
 from spanner_pipeline.delivery.target import API_KEY, BASE_URL, Target
-from spanner_pipeline.delivery.verify import Verified
+from spanner_pipeline.delivery.verify import Verified, verify_delivery
 from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.delivery.conftest import RECENT, at, tiny
 from spanner_pipeline_tests.delivery.victim import SOON, deliver_all
@@ -50,7 +50,7 @@ def verified(
     root: TinyRoot, server: ContractServer, key: str, *days: date, **asked: Any
 ) -> Verified:
     with OpenSpanner(Target.build(server.base_url, key), SOON) as client:
-        return verify.verify_delivery(root.root, root.meter, client, *days, **asked)
+        return verify_delivery(root.root, root.meter, client, *days, **asked)
 
 
 def by_cause(found: Verified) -> dict[str, int]:
@@ -198,7 +198,7 @@ def test_days_and_subjects_that_make_up_for_each_other_are_found(
 
     alter(a00=15, a10=5)
     assert altered() == {("a", 5), ("a", -5)}
-    monkeypatch.setattr(verify, "MOST_PLACES", 0)
+    monkeypatch.setattr(levels, "MOST_PLACES", 0)
     assert altered() == {("a", 5), ("a", -5)}, "by the days of all together"
     alter(b00=5, b10=15)
     assert altered() == set(), "subjects and days make up for each other"
