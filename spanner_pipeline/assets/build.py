@@ -12,6 +12,7 @@ from spanner_pipeline.assets.naming import identifier
 from spanner_pipeline.assets.reconciliation import build_report_asset, old_bill_spec
 from spanner_pipeline.assets.resources import build_resources
 from spanner_pipeline.assets.usage import build_usage_asset
+from spanner_pipeline.assets.verification import build_delivery_check, delivered_spec
 from spanner_pipeline.root import Catalog, DataRoot, load_sound
 
 # Backfill policies are beta in Dagster 1.13, checks of partitions a preview; the patterns of
@@ -54,14 +55,16 @@ def build_definitions(root: DataRoot, *, pooled: bool = True) -> dg.Definitions:
     ]
     bills = [old_bill_spec(s) for s in catalog.sources.values() if s.billing_totals]
     usage = [build_usage_asset(catalog, meter) for meter in catalog.meters.values()]
+    delivered = [delivered_spec(catalog, meter) for meter in catalog.meters.values()]
+    verified = [build_delivery_check(catalog, meter) for meter in catalog.meters.values()]
     reports = [build_report_asset(catalog, source, t) for source, t in catalog.comparisons]
     broken = [build_broken_asset(broken) for broken in everything_broken]
     started = automation(root, catalog, pools)
     if broken:
         started["sensors"] = [*started["sensors"], build_broken_sensor(everything_broken)]
     return dg.Definitions(
-        assets=[*imports, *bills, *usage, *reports, *broken],
-        asset_checks=overdue,
+        assets=[*imports, *bills, *usage, *delivered, *reports, *broken],
+        asset_checks=[*overdue, *verified],
         resources=build_resources(root),
         # A process for each step costs seconds, and outlives a run whose own process is killed.
         executor=dg.in_process_executor,

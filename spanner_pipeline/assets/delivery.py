@@ -8,6 +8,7 @@ from pydantic import Field
 
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.resources import Lake, OpenSpannerTarget
+from spanner_pipeline.assets.verification import delivered_key
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.deliver import Delivered, deliver, plan_delivery
 from spanner_pipeline.delivery.fates import FATES, RATE, Choices
@@ -94,7 +95,10 @@ def build_deliver_job(catalog: Catalog) -> dg.JobDefinition:
                     )
                 told = _Told(context, plan.to_send)
                 done = deliver(lake.root, meter, client, choices, plan, told.add)
-            context.add_output_metadata({**shown, **_delivered(done)})
+            told_of = {**shown, **_delivered(done)}
+            if not config.rehearse:
+                context.log_event(dg.AssetMaterialization(delivered_key(meter), metadata=told_of))
+            context.add_output_metadata(told_of)
 
     return dg.GraphDefinition(name="deliver", node_defs=[deliver_meter]).to_job(
         description="Sends a meter's events to Open Spanner, once each. By default it only shows "

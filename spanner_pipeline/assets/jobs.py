@@ -16,6 +16,7 @@ from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import periods_of
 from spanner_pipeline.assets.reconciliation import periods_key, report_key
 from spanner_pipeline.assets.usage import usage_key
+from spanner_pipeline.assets.verification import build_verify_job
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.importing import STAGES
@@ -33,7 +34,7 @@ class Jobs:
         reconcile: Usage and all comparisons; None where there are no meters.
         comparisons: One comparison with its periods, by its name.
         overdue: The check of all sources for what has not come; None where nothing is imported.
-        care: Care of the lake, and delivery out of it.
+        care: Care of the lake, delivery out of it, and verification of that.
     """
 
     backfills: dict[str, Job]
@@ -58,7 +59,7 @@ def build_jobs(catalog: Catalog, pools: Mapping[str, str]) -> Jobs:
     """
     importable = [source for source in catalog.sources.values() if source.usage]
     lake = [build_maintain_job(catalog, pools), build_revert_job(catalog, pools)]
-    lake.append(build_deliver_job(catalog))
+    lake += [build_deliver_job(catalog), build_verify_job(catalog)]
     return Jobs(
         backfills={source.source: _backfill(source) for source in importable},
         reconcile=_reconcile(catalog) if catalog.meters else None,

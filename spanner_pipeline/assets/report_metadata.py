@@ -27,7 +27,7 @@ def report_metadata(done: Published, links: Mapping[str, str]) -> Metadata:
     comparison = done.comparison
     return {
         **_verdict(comparison),
-        **({"download": _links(links)} if links else {}),
+        **({"download": links_of(links)} if links else {}),
         **_totals(comparison),
         **_inputs(comparison),
         "fingerprint": done.fingerprint,
@@ -62,7 +62,7 @@ def _totals(comparison: Comparison) -> dict[str, Any]:
         "numbers compared": comparison.compared.height,
         "numbers beyond tolerance": comparison.breaks.height,
         "numbers unexplained": comparison.residuals.height,
-        **_table("numbers by status", _statuses(comparison)),
+        **table_of("numbers by status", _statuses(comparison)),
     }
 
 
@@ -71,7 +71,8 @@ def _statuses(comparison: Comparison) -> list[dict[str, Any]]:
     return [{"status": status, "numbers": count} for status, count in counts.items() if count]
 
 
-def _links(links: Mapping[str, str]) -> dg.MetadataValue:
+def links_of(links: Mapping[str, str]) -> dg.MetadataValue:
+    """Links that download a report, by extension."""
     named = (f"[{kind.upper()}]({link})" for kind, link in links.items())
     return dg.MetadataValue.md(" · ".join(named))
 
@@ -86,7 +87,7 @@ def _from_old_to_new(comparison: Comparison) -> dict[str, dg.MetadataValue]:
         {"step": step, "quantity": quantity, "total so far": grouped(total), "numbers": numbers}
         for step, quantity, total, numbers in way
     ]
-    return _table("from old to new", rows)
+    return table_of("from old to new", rows)
 
 
 def _breaks(comparison: Comparison) -> dict[str, dg.MetadataValue]:
@@ -106,7 +107,7 @@ def _breaks(comparison: Comparison) -> dict[str, dg.MetadataValue]:
         }
         for row in comparison.breaks.head(_MOST_BREAKS).iter_rows(named=True)
     ]
-    return _table("biggest breaks", rows)
+    return table_of("biggest breaks", rows)
 
 
 def _inputs(comparison: Comparison) -> dict[str, Any]:
@@ -114,9 +115,9 @@ def _inputs(comparison: Comparison) -> dict[str, Any]:
     unreadable = f"{old.unreadable.height:,} could not be read"
     files = [{"file": file.name, "bytes": file.size, "sha256": file.digest} for file in old.files]
     return {
-        **_table("old bill files", files),
+        **table_of("old bill files", files),
         "old bill rows": f"{old.rows:,}; {old.not_compared:,} left out as declared, {unreadable}",
-        **_table("imports", _imports(comparison)),
+        **table_of("imports", _imports(comparison)),
         "table version": "none" if version is None else str(version),
     }
 
@@ -150,7 +151,7 @@ def _plots(comparison: Comparison) -> dict[str, dg.MetadataValue]:
     )
 
 
-def _table(name: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, dg.MetadataValue]:
+def table_of(name: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, dg.MetadataValue]:
     """An entry with a table; none where it would be empty, which Dagster does not take."""
     records = [dg.TableRecord(row) for row in rows]
     return {name: dg.MetadataValue.table(records)} if records else {}

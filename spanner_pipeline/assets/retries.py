@@ -4,6 +4,8 @@ An attempt of a step is a process of its own, so what the ones before it settled
 events of the run.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -73,6 +75,18 @@ def settled_before(context: dg.AssetExecutionContext, key: dg.AssetKey) -> Settl
             if FAILURE in said and not said[MAY_PASS].value:
                 settled.lasting[str(event.asset_observation.partition)] = str(said[FAILURE].value)
     return settled
+
+
+@contextmanager
+def retrying(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Have Dagster try the step again where an error may pass by itself and a try is left."""
+    try:
+        yield
+    except Exception as error:
+        if may_pass(error) and context.retry_number < MAX_RETRIES:
+            wait = BACK_OFF_SECONDS * 2**context.retry_number
+            raise dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=wait) from error
+        raise
 
 
 def ask_for_retry(context: dg.AssetExecutionContext, settled: Settled) -> None:

@@ -33,8 +33,8 @@ CAUSES = {
     UNANSWERED: "deliver again: the same keys are settled, nothing is counted twice",
     OVERLAP: "history is delivered up to the cut-over, so that this usage counts twice",
     BEYOND: "live traffic counts from the cut-over on, so that this usage counts twice",
-    MISSING: "the ledger says that the service took it. Was its store restored, or the meter's "
-    "retention shortened?",
+    MISSING: "the ledger says that the service took it; see whether its store was restored, or the "
+    "meter's retention shortened",
     STRANGE: "sent from another data root, or the ledger was lost; it may be counted twice",
     ALTERED: "the service told of no conflict when it took this event",
     UNEXPLAINED: "the service's total is another one than that of its own raw events",

@@ -41,6 +41,10 @@ class UnsettledError(TargetError):
     """The service did not answer as it should; whether it took the request is not known."""
 
 
+class ConflictError(TargetError):
+    """The service cannot answer as things are there, whoever asks again."""
+
+
 class TooManyAtOnceError(TargetError):
     """The service takes no batch of this size: too many bytes, or over its whole rate limit."""
 
@@ -239,7 +243,8 @@ class OpenSpanner:
             )
         if status == 413:
             return TooManyAtOnceError(self._complaint(said), "request_too_large")
-        return TargetError(self._complaint(said) + " Sending it again would not help.")
+        kind = ConflictError if status == 409 else TargetError
+        return kind(self._complaint(said) + " Sending it again would not help.")
 
     def _complaint(self, said: str) -> str:
         return f"{self.target.base_url}: {said}."

@@ -78,7 +78,7 @@ class Chosen:
         """Made by `choosing`."""
         self.table = table
         self.choices = choices
-        self._connection = connection
+        self.connection = connection
 
     def count(self) -> dict[str, Total]:
         """Rows and quantity by fate.
@@ -87,10 +87,10 @@ class Chosen:
             ConservationError: When they do not add up to the window.
         """
         decimals = self.table.meter.decimals
-        found = totals_by(self._connection, "FROM chosen", ("fate",), decimals)
+        found = totals_by(self.connection, "FROM chosen", ("fate",), decimals)
         fates = {fate: found.get((fate,), Total()) for fate in FATES}
         events = "SELECT *, 1 AS one FROM window_"
-        whole = totals_by(self._connection, events, ("one",), decimals).get((1,), Total())
+        whole = totals_by(self.connection, events, ("one",), decimals).get((1,), Total())
         told = sum(fates.values(), Total())
         if told != whole:
             raise ConservationError(
@@ -104,7 +104,7 @@ class Chosen:
         kind = self.table.meter.quantity_type
         # Read from the text, because DuckDB's own cast does not give the nearest double.
         double = f"TRY_CAST(quantity::VARCHAR::DOUBLE::VARCHAR AS {kind})"
-        [facts] = self._connection.execute(f"""
+        [facts] = self.connection.execute(f"""
             SELECT min(timestamp), count(*) FILTER (quantity IS DISTINCT FROM {double}),
                 max(abs(quantity - {double})),
                 count(*) FILTER (epoch_us(timestamp) % 1000000 <> 0)
@@ -115,7 +115,7 @@ class Chosen:
     def ties(self) -> int:
         """Instants, as they are sent, at which a subject has several quantities."""
         unit = "second" if self.choices.spelling.whole_seconds else "microsecond"
-        [[ties]] = self._connection.execute(f"""
+        [[ties]] = self.connection.execute(f"""
             SELECT count(*) FROM (SELECT 1 FROM chosen WHERE {_TO_SEND}
             GROUP BY subject, date_trunc('{unit}', timestamp) HAVING min(quantity) < max(quantity))
             """).fetchall()
@@ -127,7 +127,7 @@ class Chosen:
         Columns are those of the ledger; `sent` is the event's JSON.
         """
         body = body_sql(self.table.meter, self.choices.spelling)
-        reader = self._connection.sql(f"""
+        reader = self.connection.sql(f"""
             SELECT idempotency_key, digest, subject, quantity::VARCHAR AS quantity, timestamp,
                 {body} AS sent
             FROM chosen WHERE {_TO_SEND} ORDER BY timestamp, idempotency_key

@@ -74,8 +74,9 @@ class Seam:
             of_it = [one for one in self.differences if one.cause == cause]
             if of_it:
                 events = sum(one.events for one in of_it)
+                noun = "event counts" if events == 1 else "events count"
                 found.append(
-                    f"{events:,} events would count twice, {cause} ({self._spelled}): "
+                    f"{events:,} {noun} twice, {cause} ({self._spelled}): "
                     f"{_listed([one.subject for one in of_it])}."
                 )
         for side, said in (

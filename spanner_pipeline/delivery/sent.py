@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -19,6 +19,7 @@ from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.usage.filters import group_sql
 
 Place = tuple[str, date]
 """A subject and a UTC day."""
@@ -115,6 +116,23 @@ class Sent:
             window, asked = f"{window} AND subject = $subject", {**asked, "subject": subject}
         return self._named(f"status IN (SELECT unnest($settled)) AND {window}", asked)
 
+    def keys_of(
+        self,
+        meter: Meter,
+        start: datetime,
+        end: datetime,
+        dimensions: Mapping[str, Collection[str]],
+    ) -> set[str]:
+        """Keys of the lake's events of a range that have one of some texts in each dimension."""
+        where = [f"timestamp >= {_time(start)}", f"timestamp < {_time(end)}"]
+        for name, texts in dimensions.items():
+            listing = ", ".join(map(literal, sorted(texts)))
+            where.append(f"{group_sql(meter, name)} IN ({listing})")
+        rows = self._connection.execute(
+            f"SELECT idempotency_key FROM lake WHERE {' AND '.join(where)}"
+        ).fetchall()
+        return {key for (key,) in rows}
+
     def find(self, keys: list[str]) -> dict[str, SentEvent]:
         """What the whole ledger says of keys, whatever window they fall in."""
         return self._named("idempotency_key IN (SELECT unnest($keys))", {"keys": keys})
@@ -162,7 +180,7 @@ def reading_sent(
                 timezone('UTC', timestamp)::DATE AS day
             FROM word WHERE status IN ({settled})""")
         connection.execute(f"CREATE VIEW settled AS FROM known WHERE {window}")
-        lake = EventTable(root, meter).select(window)
+        connection.execute(f"CREATE VIEW lake AS {EventTable(root, meter).select()}")
         connection.execute(f"""
             CREATE VIEW beside AS SELECT coalesce(l.quantity, s.quantity) AS quantity, CASE
                 WHEN s.idempotency_key IS NULL AND {later} THEN 'after the cut-over'
@@ -170,7 +188,7 @@ def reading_sent(
                 WHEN l.idempotency_key IS NULL THEN 'gone from the lake'
                 WHEN l.digest <> s.digest THEN 'changed' ELSE 'same' END AS place
             FROM (SELECT idempotency_key, timestamp, quantity, {digest_sql(meter)} AS digest
-                  FROM ({lake})) AS l
+                  FROM lake WHERE {window}) AS l
             FULL JOIN settled AS s USING (idempotency_key)""")
         yield Sent(connection, meter)
 

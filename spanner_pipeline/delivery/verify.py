@@ -67,28 +67,28 @@ class Verification:
     Attributes:
         root: The data root.
         meter: The meter.
-        live: The live meter.
         reader: The service.
         ledger: What was delivered into it.
         sent: The same, of the window.
         start: First instant, a UTC midnight.
         end: First instant after it, another.
         settling: Compares raw events with the ledger.
-        marked: Whether ours are told from live traffic by their mark.
+        whole: Whether all that is added up are whole numbers.
+        pruned_before: What is older the service may have deleted.
         cut_over: First instant of live traffic, where it is declared.
         now: The present.
     """
 
     root: DataRoot
     meter: Meter
-    live: Mapping[str, object]
     reader: LiveMeter
     ledger: DeliveryLedger
     sent: Sent
     start: datetime
     end: datetime
     settling: Settling
-    marked: bool
+    whole: bool
+    pruned_before: datetime
     cut_over: datetime | None
     now: datetime
 
@@ -107,7 +107,9 @@ class Verification:
         )
         differences = comparison.run(thorough=thorough)
         everything = (
-            self.reader.by_subject(self.start, self.end, marked=False) if self.marked else theirs
+            self.reader.by_subject(self.start, self.end, marked=False)
+            if self.reader.marked
+            else theirs
         )
         seam = None
         if self.cut_over is not None:
@@ -124,7 +126,7 @@ class Verification:
             delivered=sum(ours.values(), Total()),
             there=there,
             beside=sum(holding.events for holding in everything.values()) - there,
-            marked=self.marked,
+            marked=self.reader.marked,
             how=comparison.how,
             differences=differences,
             seam=seam,
@@ -177,19 +179,20 @@ def verifying(
         now = now or datetime.now(UTC)
         kept_from = now - timedelta(days=int(live["event_retention_days"]))
         with reading_sent(root, meter, ledger, start, end, cut_over) as sent:
-            counts, whole = meter.aggregation == "count", not sent.has_fractions()
-            settling = Settling(reader, sent, kept_from, counts=counts, whole=whole or counts)
+            counts = meter.aggregation == "count"
+            whole = counts or not sent.has_fractions()
+            settling = Settling(reader, sent, kept_from, counts=counts, whole=whole)
             yield Verification(
                 root=root,
                 meter=meter,
-                live=live,
                 reader=reader,
                 ledger=ledger,
                 sent=sent,
                 start=start,
                 end=end,
                 settling=settling,
-                marked=marked,
+                whole=whole,
+                pruned_before=kept_from,
                 cut_over=cut_over,
                 now=now,
             )

@@ -97,8 +97,8 @@ def test_what_either_side_has_beyond_the_cut_over_counts_twice_and_fails(
         ("org_1", OVERLAP, 1, 2),
     ]
     told = "\n".join(plan_of(root, service, key).remarks())
-    assert "1 events would count twice, live traffic before the cut-over" in told
-    assert "1 events would count twice, delivered at or after the cut-over" in told
+    assert "1 event counts twice, live traffic before the cut-over" in told
+    assert "1 event counts twice, delivered at or after the cut-over" in told
 
 
 def test_a_silence_at_the_seam_is_named_where_it_is_longer_than_any_before(

@@ -37,9 +37,10 @@ def described(root: SmallRoot, key: dg.AssetKey) -> str:
 
 SOUND = {f"edge/{stage}" for stage in ("extracted", "keyed", "validated", "merged")} | {
     "usage/hits",
+    "open_spanner/hits",
 }
 """What has nothing to do with `switch` and its meter."""
-REST = {"bill/billing_totals", "reports/billed_calls", "usage/calls"}
+REST = {"bill/billing_totals", "reports/billed_calls", "usage/calls", "open_spanner/calls"}
 
 
 def unbalanced(root: SmallRoot) -> None:

@@ -235,5 +235,5 @@ def test_fifty_sources_load_quickly(tmp_path: Path) -> None:
     graph = build_definitions(DataRoot(tmp_path)).resolve_asset_graph()
     took = time.monotonic() - begin
     print(f"50 sources and 10 meters: {took:.2f} s")
-    assert len(graph.get_all_asset_keys()) == 50 * 4 + 10
+    assert len(graph.get_all_asset_keys()) == 50 * 4 + 10 + 10
     assert took < 10

@@ -52,7 +52,7 @@ def write_report(
         fingerprint: The digest of all that it rests on.
     """
     folder = report_folder(root, comparison)
-    run = run_information(root, comparison)
+    run = run_information(root, comparison.lake_version)
     report = Report(
         folder / "report.html",
         folder / "report.csv",
@@ -61,10 +61,10 @@ def write_report(
     )
     page = render_html(root, comparison, run, signoffs, fingerprint)
     said = json.dumps({**verdict(comparison), _RUN: run}, indent=1, ensure_ascii=False) + "\n"
-    _write(report.html, page.encode(), _page_without_run)
-    _write(report.csv, rows_csv(comparison))
-    _write(report.parquet, rows_parquet(comparison))
-    _write(report.verdict, said.encode(), _verdict_without_run)
+    write_new(report.html, page.encode(), page_without_run)
+    write_new(report.csv, rows_csv(comparison))
+    write_new(report.parquet, rows_parquet(comparison))
+    write_new(report.verdict, said.encode(), _verdict_without_run)
     return report
 
 
@@ -93,7 +93,7 @@ def verdict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, said: bytes, substance: Callable[[bytes], object] = bytes) -> None:
+def write_new(path: Path, said: bytes, substance: Callable[[bytes], object] = bytes) -> None:
     """Write a file, unless the one that is there has the same substance."""
     if path.is_file() and substance(path.read_bytes()) == substance(said):
         return
@@ -101,7 +101,8 @@ def _write(path: Path, said: bytes, substance: Callable[[bytes], object] = bytes
         work.write_bytes(said)
 
 
-def _page_without_run(page: bytes) -> bytes:
+def page_without_run(page: bytes) -> bytes:
+    """What a page says beside its run information."""
     return re.sub(RUN_BLOCK.encode(), b"", page)
 
 

@@ -95,7 +95,7 @@ def render_html(
     over_time = trend(comparison)
     unit = comparison.unit
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             c=comparison,
@@ -139,9 +139,15 @@ def render_html(
     )
 
 
-def _environment() -> jinja2.Environment:
+def environment(*packages: str) -> jinja2.Environment:
+    """What makes pages, with all spellings of numbers.
+
+    Args:
+        packages: Which packages have templates of their own, beside those here.
+    """
+    places = ("spanner_pipeline.reconciliation.report", *packages)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("spanner_pipeline.reconciliation.report", ""),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader(place, "") for place in places]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

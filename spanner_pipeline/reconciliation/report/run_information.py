@@ -7,22 +7,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from spanner_pipeline.lake.ledger import whoever
-from spanner_pipeline.reconciliation.compare import Comparison
 from spanner_pipeline.root import DataRoot
 
 _ENGINES = ("duckdb", "polars", "deltalake")
 
 
-def run_information(root: DataRoot, comparison: Comparison) -> dict[str, str]:
+def run_information(root: DataRoot, table: int | None) -> dict[str, str]:
     """What to say of this run, by what it is called.
 
     Table versions are part of it: how often a lake was written or compacted changes no number.
 
     Args:
         root: The data root.
-        comparison: The comparison.
+        table: The version of the lake's table.
     """
-    table = comparison.lake_version
     return {
         "made at": datetime.now(UTC).isoformat(timespec="seconds"),
         "made by": whoever(),
