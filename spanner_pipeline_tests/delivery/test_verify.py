@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spanner_pipeline.delivery import causes, levels
 from spanner_pipeline.delivery.client import OpenSpanner
@@ -207,6 +209,21 @@ def test_days_and_subjects_that_make_up_for_each_other_are_found(
     alter(a00=11, a01=9, a10=10, b00=10, b10=10)
     assert altered() == set(), "within one day of one subject"
     assert verified(root, server, space, thorough=True).differences[0].events == 2
+
+
+@settings(deadline=None)
+@given(st.lists(st.decimals("1e-9", "1e12", places=9), min_size=1, max_size=60))
+def test_whatever_order_doubles_are_added_in_the_exact_total_is_alike(
+    quantities: list[Decimal],
+) -> None:
+    total = 0.0
+    for quantity in quantities:
+        total += float(quantity)
+    exact, there = sum(quantities, Decimal(0)), Decimal(str(total))
+    assert causes.alike(exact, there, len(quantities))
+    assert not causes.alike(exact, there * 2, len(quantities))
+    whole = [quantity.to_integral_value() + 1 for quantity in quantities]
+    assert not causes.alike(sum(whole), sum(whole) + 1, len(whole), whole=True)  # type: ignore[arg-type]
 
 
 def test_rounding_is_what_doubles_can_make_and_a_lost_unit_is_not(
