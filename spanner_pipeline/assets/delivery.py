@@ -8,7 +8,7 @@ from pydantic import Field
 
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.resources import Lake, OpenSpannerTarget
-from spanner_pipeline.assets.verification import delivered_key
+from spanner_pipeline.assets.verification import delivered_key, with_delivery_of_now
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.deliver import Delivered, deliver, plan_delivery
 from spanner_pipeline.delivery.fates import FATES, RATE, Choices
@@ -77,7 +77,8 @@ def build_deliver_job(catalog: Catalog) -> dg.JobDefinition:
             if meter is None:
                 known = ", ".join(catalog.meters)
                 raise PipelineError(f"there is no meter `{config.meter}` (known: {known}).")
-            choices = _choices(config, catalog.cut_over(meter.name))
+            cut_over = with_delivery_of_now(catalog, lake).cut_over(meter.name)
+            choices = _choices(config, cut_over)
             target = open_spanner.target(rehearse=config.rehearse)
             with OpenSpanner(target) as client:
                 plan = plan_delivery(lake.root, meter, client, choices)

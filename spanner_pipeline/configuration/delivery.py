@@ -14,16 +14,17 @@ FILE = "delivery.yaml"
 
 
 def _instant(given: Any) -> datetime:
-    """An instant that Open Spanner can tell: with an offset, in whole seconds."""
+    """An instant that Open Spanner can tell for ever: it rolls old events up by the hour."""
     try:
         found = datetime.fromisoformat(given) if isinstance(given, str) else None
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
         raise ValueError("must be an instant with an offset, such as 2026-03-01T00:00:00Z.")
-    if found.microsecond:
-        raise ValueError("has a fraction of a second, which Open Spanner cannot tell. Leave it out")
-    return found.astimezone(UTC)
+    found = found.astimezone(UTC)
+    if found != found.replace(minute=0, second=0, microsecond=0):
+        raise ValueError("must be a whole hour of UTC, as Open Spanner rolls old events up by it.")
+    return found
 
 
 class Delivery(Strict):

@@ -2,5 +2,6 @@
 
 `target` names the service, `client` speaks with it, `meter` compares its meter with ours, `payload`
 spells events, `plan` says what would be sent, `send` sends, `ledger` remembers, `deliver` tells the
-whole story.
+whole story. `verify` asks whether it is there (`levels`, `settling`, `causes`), `seam` looks where
+live traffic begins, `three_way` sets an old bill beside both, `publish` tells that story.
 """

@@ -97,6 +97,28 @@ def test_it_is_green_then_red_with_what_lacks_and_keeps_the_report(
             assert service.key.encode() not in (Path(folder) / name).read_bytes(), name
 
 
+def test_the_cut_over_is_read_when_a_run_begins(
+    path: Path,
+    service: ContractServer,
+    instance: dg.DagsterInstance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(BASE_URL, service.base_url)
+    monkeypatch.setenv(API_KEY, service.key)
+    job = build_definitions(Books(path).root).resolve_job_def("deliver")
+    declared = path / "delivery.yaml"
+
+    def planned() -> dg.ExecuteInProcessResult:
+        asked = {"meter": "calls"}
+        return job.execute_in_process(asked, instance=instance, raise_on_error=False)
+
+    declared.write_text("cut_over: {calls: soon}\n")
+    [failure] = [e for e in planned().all_events if e.is_step_failure]
+    assert "delivery.yaml is broken" in str(failure.step_failure_data.user_failure_data.description)
+    declared.unlink()
+    assert planned().success
+
+
 def test_only_a_network_that_fails_is_tried_again(
     path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
