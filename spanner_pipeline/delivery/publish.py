@@ -96,6 +96,5 @@ def verify_and_publish(
             end = None if last is None else midnight(last)
             three = compare_three_ways(asked, verified, compared, start, end)
             version = compared.lake_version
-    address = client.target.base_url
-    report = write_verification(root, address, version, verified, three)
+    report = write_verification(root, client.target, version, verified, three)
     return PublishedVerification(verified, three, report)

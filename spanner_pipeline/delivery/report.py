@@ -17,6 +17,7 @@ from spanner_pipeline.control import EXACT
 from spanner_pipeline.delivery.causes import CAUSES, Difference
 from spanner_pipeline.delivery.seam import spelled
 from spanner_pipeline.delivery.settling import added
+from spanner_pipeline.delivery.target import REHEARSAL_API_KEY, Target
 from spanner_pipeline.delivery.three_way import Number, ThreeWay
 from spanner_pipeline.delivery.verify import Verified
 from spanner_pipeline.lake.names import file_name
@@ -44,13 +45,13 @@ class VerificationReport:
 
 
 def write_verification(
-    root: DataRoot, service: str, version: int | None, verified: Verified, three: ThreeWay | None
+    root: DataRoot, target: Target, version: int | None, verified: Verified, three: ThreeWay | None
 ) -> VerificationReport:
     """Write the report of a verification; what says the same already is not written again.
 
     Args:
         root: The data root.
-        service: The service's address.
+        target: The service; what was rehearsed has files of its own.
         version: The version of the lake's table.
         verified: What was found.
         three: The old bill, lake and service, where one was compared.
@@ -59,23 +60,29 @@ def write_verification(
         folder = root.reports / _FOLDER / file_name(verified.meter)
     else:
         folder = root.reports / three.comparison.total.name
+    name = "rehearsal" if target.variable == REHEARSAL_API_KEY else "delivery"
     report = VerificationReport(
-        folder / "delivery.html",
-        folder / "delivery_differences.csv",
-        None if three is None else folder / "delivery_numbers.csv",
+        folder / f"{name}.html",
+        folder / f"{name}_differences.csv",
+        None if three is None else folder / f"{name}_numbers.csv",
     )
-    run = {"service": service, "calls": str(verified.calls), **run_information(root, version)}
-    write_new(report.html, render(verified, three, run).encode(), page_without_run)
+    run = {
+        "service": target.base_url,
+        "calls": str(verified.calls),
+        **run_information(root, version),
+    }
+    write_new(report.html, render(name, verified, three, run).encode(), page_without_run)
     write_new(report.differences, differences_csv(verified))
     if three is not None and report.numbers is not None:
         write_new(report.numbers, numbers_csv(three))
     return report
 
 
-def render(verified: Verified, three: ThreeWay | None, run: Mapping[str, str]) -> str:
+def render(name: str, verified: Verified, three: ThreeWay | None, run: Mapping[str, str]) -> str:
     """The page, self-contained.
 
     Args:
+        name: `delivery` or `rehearsal`, which its tables are called by, too.
         verified: What was found.
         three: The old bill, lake and service, where one was compared.
         run: What to say of this run.
@@ -86,6 +93,7 @@ def render(verified: Verified, three: ThreeWay | None, run: Mapping[str, str]) -
         environment("spanner_pipeline.delivery")
         .get_template("verification.html.j2")
         .render(
+            name=name,
             v=verified,
             three=three,
             way=_way(three) if three else [],

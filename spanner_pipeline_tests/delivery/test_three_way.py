@@ -18,7 +18,7 @@ from spanner_pipeline.delivery import causes
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.fates import Choices
 from spanner_pipeline.delivery.publish import PublishedVerification, verify_and_publish
-from spanner_pipeline.delivery.target import API_KEY, BASE_URL, Target
+from spanner_pipeline.delivery.target import API_KEY, BASE_URL, REHEARSAL_API_KEY, Target
 from spanner_pipeline.delivery.three_way import Number
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline.lake.ledger import Ledger
@@ -288,5 +288,8 @@ def test_the_command_shows_the_table_writes_the_page_and_gives_the_verdict(
     assert alone.code == 0, alone.err
     assert (root.reports / "verify-delivery/calls/delivery.html").is_file()
     assert run("verify-delivery", "calls", "--from", "soon", data=root).code == 2
+    monkeypatch.setenv(REHEARSAL_API_KEY, server.new_key("command"))
+    assert run("verify-delivery", "calls", "--rehearse", data=root).code == 0
+    assert (root.reports / "verify-delivery/calls/rehearsal.html").is_file()
     march = run("verify-delivery", "calls", "--comparison=bill", "--from=2024-03-01", data=root)
     assert "misbilled" not in march.out
