@@ -79,6 +79,8 @@ def completeness(
     since = "" if when is None else f", due since {when:%Y-%m-%d %H:%M %Z}"
     if here is not None and here.events:
         return Finding(True, f"{here.rows:,} rows.")
+    if here is not None and not here.rows:
+        return Finding(False, f"no rows{since}: ask the old system whether it has none.")
     if here is not None:
         return Finding(
             False,

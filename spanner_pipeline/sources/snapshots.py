@@ -40,8 +40,8 @@ class Snapshot:
     size: int
 
 
-def take(frames: Iterator[pl.DataFrame], first: Sequence[str], place: Path) -> Snapshot | None:
-    """Copy an answer into a folder, under a name of its own; None where it has no rows.
+def take(frames: Iterator[pl.DataFrame], first: Sequence[str], place: Path) -> Snapshot:
+    """Copy an answer into a folder, under a name of its own.
 
     Args:
         frames: Its rows as texts; the first frame says the columns.
@@ -54,9 +54,7 @@ def take(frames: Iterator[pl.DataFrame], first: Sequence[str], place: Path) -> S
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix="answer-") as folder:
         spool = Path(folder) / "rows.parquet"
-        columns, rows = _write(frames, spool)
-        if not rows:
-            return None
+        columns = _write(frames, spool)
         leading = [column for column in first if column in columns]
         order = [*leading, *sorted(set(columns) - set(leading))]
         by = ", ".join('"' + column.replace('"', '""') + '" NULLS FIRST' for column in order)
@@ -68,15 +66,13 @@ def take(frames: Iterator[pl.DataFrame], first: Sequence[str], place: Path) -> S
     return Snapshot(path, digest, size)
 
 
-def _write(frames: Iterator[pl.DataFrame], spool: Path) -> tuple[list[str], int]:
+def _write(frames: Iterator[pl.DataFrame], spool: Path) -> list[str]:
     head = next(frames)
     schema = pa.schema([(name, pa.large_string()) for name in head.columns])
-    rows = 0
     with pq.ParquetWriter(spool, schema, compression="zstd", compression_level=1) as out:
         for frame in frames:
             out.write_table(frame.to_arrow().cast(schema))
-            rows += frame.height
-    return head.columns, rows
+    return head.columns
 
 
 def _digest(path: Path, columns: Sequence[str]) -> tuple[str, int]:

@@ -120,8 +120,6 @@ def find(root: DataRoot, source: Source, partition: str) -> Part | None:
     copies.trim(place)
     with closing(_answer(_question(root, source, partition))) as frames:
         taken = snapshots.take(frames, first, place)
-    if taken is None:
-        return None
     return Part(name, taken.path, taken.digest, taken.size, "", copied=True)
 
 

@@ -22,6 +22,7 @@ from spanner_pipeline.arrivals import Memory, look
 from spanner_pipeline.cli import app
 from spanner_pipeline.errors import ConfigurationError, SourceFileError
 from spanner_pipeline.importing import UsageImport, import_partition
+from spanner_pipeline.lake.expected import arrived, completeness
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.passing import may_pass
 from spanner_pipeline.repairs.take import take_repairs
@@ -257,11 +258,18 @@ def test_a_rejected_row_is_named_mended_and_fed_again(old: Database) -> None:
     assert left_behind(old.root) == []
 
 
-def test_a_day_without_rows_is_told(old: Database) -> None:
+def test_a_day_without_rows_is_a_delivery_of_none(old: Database) -> None:
     old.run(f"DELETE FROM calls WHERE id < '{DAYS[1]}'")
-    with pytest.raises(SourceFileError, match="holds nothing for partition 2024-01-01"):
-        old.take(DAYS[0])
+    done = old.take(DAYS[0])
+    assert (done.totals.read.rows, done.unchanged) == (0, False)
+    assert old.take(DAYS[0]).unchanged
     assert left_behind(old.root) == []
+    source = load_catalog(old.root).sources["old_calls"]
+    told = completeness(old.root, source, DAYS[0], arrived(old.root, source), datetime.now(UTC))
+    assert not told.passed
+    assert "no rows" in told.message
+    old.call(DAYS[0], 1)
+    assert old.take(DAYS[0]).totals.new.rows == 1
 
 
 def test_a_wrong_query_is_told_and_not_tried_again(old: Database) -> None:
