@@ -80,6 +80,54 @@ class ControlTotals:
         )
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """What a snapshot did to the scopes that it states, in rows and quantity.
+
+    Attributes:
+        scopes: How many scopes it states.
+        stale: How many of them a later delivery had stated already; these stay as they are.
+        before: What the lake held of the others.
+        added: Rows that were not there.
+        changed: Rows that say something else than before: what they say now.
+        replaced: The same rows, as they were before.
+        removed: Rows that it does not have any more.
+        after: What it says, and the lake holds now.
+    """
+
+    scopes: int = 0
+    stale: int = 0
+    before: Total = Total()
+    added: Total = Total()
+    changed: Total = Total()
+    replaced: Total = Total()
+    removed: Total = Total()
+    after: Total = Total()
+
+    def __add__(self, other: Replacement) -> Replacement:
+        """Add each part."""
+        return Replacement(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
+
+    def check(self, what: str) -> None:
+        """Check that what was there, but for what left, and what entered, is what it says.
+
+        Raises:
+            ConservationError: When rows or quantity differ.
+        """
+        made = self.before + self.added + self.changed - self.replaced - self.removed
+        if made != self.after:
+            raise ConservationError(
+                f"{what}: the lake would hold {made}, but the delivery says {self.after}. Nothing "
+                "was committed. This is a defect; please report it with these files."
+            )
+
+    def replayed(self) -> Replacement:
+        """The same delivery once more: nothing changes."""
+        return Replacement(self.scopes, self.stale, before=self.after, after=self.after)
+
+
 def exact_sum(quantities: pl.Series) -> Decimal:
     """The exact sum of a decimal column, nulls as 0, without the wrap-around of 128 bits."""
     if sums_fit(quantities):

@@ -69,6 +69,10 @@ class TooManyRejectedError(PipelineError):
     """More rows were rejected than the source allows; nothing of the partition was merged."""
 
 
+class SnapshotRefusedError(PipelineError):
+    """A snapshot cannot replace what the lake holds of its scopes; the lake is as it was."""
+
+
 class ConservationError(PipelineError):
     """The control totals of an import do not balance. A defect of ours, never of the data."""
 

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import count
 
 import polars as pl
 
 from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.control import ControlTotals, Replacement, Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import TooManyRejectedError
 from spanner_pipeline.lake.ledger import (
@@ -20,11 +21,13 @@ from spanner_pipeline.lake.ledger import (
     ImportRecord,
     Ledger,
     batch_name,
+    caught_up,
     configuration_digest,
     whoever,
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.snapshot import refuse_unfit
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.presence import at_work, one_at_a_time
@@ -56,6 +59,12 @@ class UsageImport:
     unchanged: bool
     without_key: int = 0
 
+    @property
+    def replacement(self) -> Replacement | None:
+        """What a snapshot did to its scopes; None for other imports."""
+        did = self.record.replacement
+        return did.replayed() if did is not None and self.unchanged else did
+
 
 OnStage = Callable[[str, list[UsageImport | Staged], list[SourceFile]], None]
 """Called when a stage is done for all usages: its name, what is known by then, and the files."""
@@ -86,11 +95,13 @@ def import_partition(
     Raises:
         SourceFileError: When a file cannot be read as declared; the lake is as it was.
         ConfigurationError: When a lookup file is wrong; the lake is as it was.
+        SnapshotRefusedError: When a snapshot shrinks more than declared, or nothing says which of
+            two deliveries of a scope is later; the lake is as it was.
         TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
             was, the rejected rows are in quarantine.
     """
     files = find_files(root, source, partition)
-    batch = batch_name(source, partition, files)
+    batch = _batch(root, catalog, source, partition, files)
     done: list[UsageImport | Staged] = []
     with at_work(root), WorkFolder(root) as work, Copies(root, files) as copies:
         for index, usage in enumerate(source.usage):
@@ -119,6 +130,8 @@ def import_partition(
         for staged in done:
             if isinstance(staged, Staged):
                 _refuse_too_many_rejected(source, partition, staged)
+                if source.snapshot is not None and len(done) > 1:
+                    refuse_unfit(root, staged)
         on_stage("validated", done, files)
         imports = [
             usage if isinstance(usage, UsageImport) else _merge(root, partition, files, usage)
@@ -130,15 +143,37 @@ def import_partition(
     return imports
 
 
+def _batch(
+    root: DataRoot, catalog: Catalog, source: Source, partition: str, files: list[SourceFile]
+) -> str:
+    """The import batch of a delivery.
+
+    A snapshot whose bytes come back after another one took their place in the partition is a
+    delivery of its own: what stands there now is what counts, unless its revision is older.
+    """
+    batch = batch_name(source, partition, files)
+    if source.snapshot is None:
+        return batch
+    ledger = caught_up(root, [catalog.meters[usage.meter] for usage in source.usage])
+    for again in count(1):
+        if not ledger.overtaken(source.source, partition, batch):
+            break
+        batch = batch_name(source, partition, files, again)
+    return batch
+
+
 def _summary(done: UsageImport) -> str:
     totals, record = done.totals, done.record
     what = f"{record.source} {record.partition} into {record.usage}"
     if done.unchanged:
         return f"{what}: unchanged, {totals.present.rows} events already present"
+    did = done.replacement
+    removed = f", {did.removed.rows} removed" if did is not None else ""
     return (
         f"{what}: {totals.read.rows} rows read, {totals.new.rows} new, {totals.present.rows} "
         f"already present, {totals.corrected.rows} corrected, {totals.conflicting.rows} "
         f"conflicting, {totals.rejected.rows} rejected, {totals.out_of_scope.rows} out of scope"
+        f"{removed}"
     )
 
 
@@ -236,6 +271,8 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
             ambiguous_times=staged.ambiguous_times,
             builds_on=tuple(sorted(result.builds_on)),
             replaced=result.replaced,
+            replacement=result.replacement,
+            scopes=result.scopes,
             table=result.table,
             version_before=result.version_before,
             version_after=result.version_after,
@@ -247,11 +284,15 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
 
     ledger = Ledger(root)
     while True:
-        merge(root, staged, describe)
+        result = merge(root, staged, describe)
         record = records[-1]
         with one_at_a_time(root):
             ledger.catch_up(EventTable(root, meter))
-            if not ledger.met_gone(record):  # else rows that it found present were taken out
+            committed = record.version_after != record.version_before
+            known = ledger.seen(source.source, meter.name)
+            overtaken = not committed and result.seen not in (None, known)
+            # Else rows that it found present were taken out, or its scopes were stated anew.
+            if not ledger.met_gone(record) and not overtaken:
                 ledger.add(record)
                 break
     return UsageImport(record, record.totals, unchanged=False, without_key=staged.without_key)

@@ -3,7 +3,8 @@
 A key reads `source:subject:meter:identity`. Each part is percent-encoded (RFC 3986: all but
 letters, digits and `-._~`), so no two identities meet at a separator; the parts of an identity are
 joined by `|`. A multiset's identity is the SHA-256 of the row's fields and which occurrence of that
-content it is. Nothing is truncated.
+content it is. Nothing is truncated. A snapshot's identity begins with its scope; behind it stands
+the row's own id, or the SHA-256 of what the event says and which occurrence of that it is.
 
 Where a source's ids are unique across subjects, the subject's part is empty, so that a row keeps
 its key under another subject. No subject is empty, so these keys meet no others.
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 PART_SEPARATOR = "|"
 
@@ -42,6 +43,7 @@ def key_sql(
     part: str | None,
     identity: Sequence[str] | None,
     *,
+    scope: Sequence[str] = (),
     across_subjects: bool = False,
 ) -> str:
     """SQL for the key of each row of a table.
@@ -51,21 +53,52 @@ def key_sql(
         meter: The meter's name.
         part: Tells apart two usages of one row in one meter.
         identity: Columns with the canonical parts; None for a multiset, whose table has `content`.
+        scope: Columns with the canonical parts of a snapshot's scope; its table has `revision` and
+            `out_of_scope`, for what another delivery says or what is left out does not count here.
         across_subjects: Whether ids are unique across subjects.
     """
+    pieces = _encoded(scope)
     if identity is None:
         digest = "sha256(content)"
-        copies = f"PARTITION BY subject, {digest} ORDER BY source_file, source_line"
-        occurrence = f"row_number() OVER ({copies})"
-        pieces = [digest, f"{occurrence}::VARCHAR"]
+        alike = ["subject", digest, *pieces]
+        alike += ["revision", "out_of_scope IS NULL"] if scope else []
+        copies = f"PARTITION BY {', '.join(alike)} ORDER BY source_file, source_line"
+        pieces += [digest, f"(row_number() OVER ({copies}))::VARCHAR"]
     else:
-        pieces = [f'url_encode("{column}")' for column in identity]
+        pieces += _encoded(identity)
     if part is not None:
         pieces.append(_literal(quote(part, safe="")))
     ahead, behind = _literal(quote(source, safe="") + ":"), _literal(f":{quote(meter, safe='')}:")
-    joined = f" || '{PART_SEPARATOR}' || ".join(pieces)
+    joined = _joined(pieces)
     subject = "''" if across_subjects else "url_encode(subject)"
     return f"{ahead} || {subject} || {behind} || {joined}"
+
+
+def scope_sql(scope: Sequence[str]) -> str:
+    """SQL for the scope of each row of a table, as its key spells it; null where a part is."""
+    return _joined(_encoded(scope))
+
+
+def scope_of_key(depth: str) -> str:
+    """SQL for the scope that the first so many parts of `idempotency_key` spell."""
+    return f"array_to_string({PARTS_OF_KEY}[:{depth}], '{PART_SEPARATOR}')"
+
+
+def read_scope(scope: str) -> tuple[str, ...]:
+    """The parts of a scope, as they stood in the source."""
+    return tuple(unquote(part) for part in scope.split(PART_SEPARATOR))
+
+
+PARTS_OF_KEY = f"string_split(split_part(idempotency_key, ':', 4), '{PART_SEPARATOR}')"
+"""SQL for the parts of the identity in `idempotency_key`, percent-encoded."""
+
+
+def _encoded(columns: Sequence[str]) -> list[str]:
+    return [f'url_encode("{column}")' for column in columns]
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    return f" || '{PART_SEPARATOR}' || ".join(pieces)
 
 
 def _literal(text: str) -> str:

@@ -51,6 +51,7 @@ class Effect:
         after: What it would hold.
         new: Events that would enter.
         corrected: Events that would take the place of what the lake holds under their keys.
+        removed: Events that a snapshot does not have any more.
         duplicate: Rows whose event is there already.
         conflicting: Rows that say something else than what is kept under their key.
         rejected: Rows that are no valid events.
@@ -60,6 +61,7 @@ class Effect:
     after: Total = _NOTHING
     new: Total = _NOTHING
     corrected: Total = _NOTHING
+    removed: Total = _NOTHING
     duplicate: Total = _NOTHING
     conflicting: Total = _NOTHING
     rejected: Total = _NOTHING
@@ -91,8 +93,8 @@ class Plan:
 
     @property
     def changes(self) -> int:
-        """Events that would enter the lake."""
-        return sum(effect.new.rows + effect.corrected.rows for effect in self.effects.values())
+        """Events that would enter the lake, or leave it."""
+        return sum(e.new.rows + e.corrected.rows + e.removed.rows for e in self.effects.values())
 
     def by_meter(self) -> dict[str, tuple[Effect, dict[Place, Effect]]]:
         """The effects on each meter: all together, and one by one."""
@@ -201,9 +203,10 @@ class _Observer:
         with open_duckdb() as connection:
             for name, before in self._files.items():
                 meter = self._catalog.meters[name]
-                entering, correcting = _entering(EventTable(self._stage, meter), before)
+                entering, correcting, removed = _entering(EventTable(self._stage, meter), before)
                 _add(connection, meter, entering, outcomes["entering"])
                 _add(connection, meter, correcting, outcomes["corrected"])
+                _add(connection, meter, removed, outcomes["removed"])
             for usage in done:
                 record = usage.record
                 if usage.unchanged:
@@ -216,23 +219,26 @@ class _Observer:
                 rejected = quarantine_file(self._stage, batch, name, "rejected")
                 _add(connection, meter, _read([conflicts], "refused_"), outcomes["conflicting"])
                 _add(connection, meter, _read([rejected]), outcomes["rejected"])
-        for place in {*self._delivered, *outcomes["rejected"]}:
+        for place in {*self._delivered, *outcomes["rejected"], *outcomes["removed"]}:
             effect, entered = effects[place], outcomes["entering"][place]
             effect.new += entered - outcomes["corrected"][place]
             effect.corrected += outcomes["corrected"][place]
+            effect.removed += outcomes["removed"][place]
             effect.conflicting += outcomes["conflicting"][place]
             effect.rejected += outcomes["rejected"][place]
             effect.duplicate += self._delivered[place] - entered - outcomes["conflicting"][place]
 
 
-def _entering(table: EventTable, before: dict[str, LakeFile]) -> tuple[str, str]:
-    """SQL that selects the events that entered a table, and those of them that are corrections."""
+def _entering(table: EventTable, before: dict[str, LakeFile]) -> tuple[str, str, str]:
+    """SQL for the events that entered a table, for the corrections of these, and for what left."""
     now = {file.name: file for file in table.files()}
     added = table.select(files=[file for name, file in now.items() if name not in before])
     removed = table.select(files=[file for name, file in before.items() if name not in now])
     entering = f"({added}) EXCEPT ALL ({removed})"
     leaving = f"({removed}) EXCEPT ALL ({added})"
-    return entering, f"FROM ({entering}) SEMI JOIN ({leaving}) USING (idempotency_key)"
+    corrections = f"FROM ({entering}) SEMI JOIN ({leaving}) USING (idempotency_key)"
+    gone = f"FROM ({leaving}) ANTI JOIN ({entering}) USING (idempotency_key)"
+    return entering, corrections, gone
 
 
 def _read(files: Sequence[Path], prefix: str = "") -> str:

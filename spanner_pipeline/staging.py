@@ -1,8 +1,8 @@
 """Extract, key and validate one partition for one meter, streaming, into work files.
 
 Rows flow in batches: files -> texts -> events -> keys (DuckDB) -> pandera -> Parquet parts. Memory
-holds a few batches, whatever the size of the files; only a multiset's occurrence count needs the
-whole partition, and DuckDB spills that to disk.
+holds a few batches, whatever the size of the files; only the occurrence count of rows without ids
+needs the whole partition, and DuckDB spills that to disk.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from spanner_pipeline.configuration.identity import PARTITION
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.events import aside_columns, event_columns
-from spanner_pipeline.keys import key_sql
+from spanner_pipeline.keys import key_sql, scope_sql
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.mapping import identity_columns, map_usage
+from spanner_pipeline.sources.mapping import identity_columns, map_usage, scope_columns
 from spanner_pipeline.sources.rows import read_rows
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
 LEFT_OUT: Final = "left_out"
+SCOPES: Final = "scopes"
 REJECTED_COLUMNS = (
     "reason_code",
     "field",
@@ -88,8 +90,8 @@ class Staged:
     """One partition of one usage, keyed and validated, not yet merged.
 
     Attributes:
-        folder: Holds the Parquet parts `accepted-*.parquet`, `rejected-*.parquet` and
-            `left_out-*.parquet`.
+        folder: Holds the Parquet parts `accepted-*.parquet`, `rejected-*.parquet`,
+            `left_out-*.parquet` and, of a snapshot, `scopes-*.parquet`.
         read: What each file held.
         accepted: What each file brings to the merge.
         rejected: What was rejected, by file.
@@ -112,6 +114,11 @@ class Staged:
     reasons: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     without_key: int = 0
     ambiguous_times: int = 0
+
+    @property
+    def partition(self) -> str:
+        """The partition."""
+        return self.batch.split("/")[1]
 
     def parts(self, kind: str) -> list[Path]:
         """The Parquet parts of one kind, in order."""
@@ -160,6 +167,8 @@ def _mapped(
         name = events["source_file"][0]
         staged.read[name] += Total(rows.height, exact_sum(events["quantity"]))
         staged.ambiguous_times += int(events["ambiguous_time"].sum())
+        if source.snapshot is not None and source.snapshot.scope == PARTITION:
+            events = events.with_columns(pl.lit(staged.partition).alias(scope_columns(source)[0]))
         yield events.select(c for c in events.columns if not c.startswith(("raw.", "_")))
 
 
@@ -186,12 +195,14 @@ def _keyed(
         usage.meter,
         usage.part,
         identity_columns(source),
+        scope=scope_columns(source),
         across_subjects=source.across_subjects,
     )
     with open_duckdb(folder / "spill") as connection:
         connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
         try:
-            keyed = connection.sql(f"SELECT *, {key} AS idempotency_key FROM rows")
+            scope = f", {scope_sql(scope_columns(source))} AS scope" if source.snapshot else ""
+            keyed = connection.sql(f"SELECT *, {key} AS idempotency_key{scope} FROM rows")
             for batch in keyed.to_arrow_reader(_BATCH_ROWS):
                 yield pl.DataFrame(batch)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -207,6 +218,8 @@ def _split(
         pl.lit(staged.batch).alias("import_batch"),
         pl.lit(staged.meter.name).alias("meter"),
     )
+    if source.snapshot is not None:
+        _stated(events).write_parquet(staged.folder / f"{SCOPES}-{index:06}.parquet")
     outside = events.filter(pl.col("out_of_scope").is_not_null())
     for (why,), part in outside.partition_by("out_of_scope", as_dict=True).items():
         for name, total in totals_by_file(part).items():
@@ -227,3 +240,9 @@ def _split(
     ):
         if not rows.is_empty():
             rows.select(columns).write_parquet(staged.folder / f"{kind}-{index:06}.parquet")
+
+
+def _stated(events: pl.DataFrame) -> pl.DataFrame:
+    """The scopes of a snapshot's rows, also of those that are rejected or left out."""
+    by = ("scope", "revision", "source_file")
+    return events.drop_nulls("scope").group_by(by).agg(pl.col("source_line").min())

@@ -18,7 +18,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts, units
-from spanner_pipeline.sources.mapping import SUBJECT_TEXT, identity_columns
+from spanner_pipeline.sources.mapping import SUBJECT_TEXT, identity_columns, scope_columns
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
@@ -142,7 +142,7 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
         Rule(reasons.TIMESTAMP_MISSING, time_text.is_not_null(), time_text),
         *_time_rules(source, usage, time, time_text),
     ]
-    columns = identity_columns(source)
+    columns = [*scope_columns(source), *(identity_columns(source) or [])]
     if columns:
         present = pl.all_horizontal(pl.col(column).is_not_null() for column in columns)
         shown = pl.concat_str([pl.col(c).fill_null("?") for c in columns], separator="|")

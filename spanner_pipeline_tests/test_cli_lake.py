@@ -46,11 +46,11 @@ def test_batches_lists_imports_the_newest_first(run: Run, lake: TinyRoot) -> Non
     assert ended.code == 0
     lines = [line for line in ended.out.splitlines() if "legacy/whole" in line]
     cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
-    assert [row[:8] for row in cells] == [
-        [batch_of(SECOND), "calls", "1", "3", "1", "1", "6.5", "1 → 2"],
-        [batch_of(FIRST), "calls", "1", "2", "2", "0", "2", "- → 1"],
+    assert [row[:9] for row in cells] == [
+        [batch_of(SECOND), "calls", "1", "3", "1", "1", "0", "6.5", "1 → 2"],
+        [batch_of(FIRST), "calls", "1", "2", "2", "0", "0", "2", "- → 1"],
     ]
-    assert all("@" in row[9] and row[10] == "stands" for row in cells)
+    assert all("@" in row[10] and row[11] == "stands" for row in cells)
 
 
 def test_batches_as_csv_has_every_file_with_its_digest_and_totals(run: Run, lake: TinyRoot) -> None:

@@ -14,13 +14,18 @@ from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.failures import FAILED_PARTITIONS
 from spanner_pipeline.assets.imports import PARTITIONS_PER_RUN, import_key
 from spanner_pipeline.assets.instance import PROCESS, open_instance, this_process
-from spanner_pipeline.assets.metadata import CONTROL_TOTALS, from_json
+from spanner_pipeline.assets.metadata import (
+    CONTROL_TOTALS,
+    REPLACEMENTS,
+    from_json,
+    replacement_from_json,
+)
 from spanner_pipeline.assets.ranges import range_tags
 from spanner_pipeline.assets.reconciliation import periods_key, report_key
 from spanner_pipeline.assets.report_metadata import REPORT, VERDICT
 from spanner_pipeline.assets.usage import usage_key
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.control import ControlTotals
+from spanner_pipeline.control import ControlTotals, Replacement
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 from spanner_pipeline.selection import select_partitions, select_sources
 
@@ -42,12 +47,14 @@ class BackfillOutcome:
 
     Attributes:
         totals: Control totals by source and usage.
+        replacements: What snapshots did, by source and usage.
         failures: Why partitions failed, by source and partition.
         verdicts: The comparisons, in the order declared.
         broken: Why assets other than imports failed.
     """
 
     totals: dict[tuple[str, str], ControlTotals] = field(default_factory=dict)
+    replacements: dict[tuple[str, str], Replacement] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
@@ -55,7 +62,8 @@ class BackfillOutcome:
     @property
     def entered(self) -> int:
         """Rows that changed the lake."""
-        return sum((t.new + t.corrected).rows for t in self.totals.values())
+        removed = sum(done.removed.rows for done in self.replacements.values())
+        return removed + sum((t.new + t.corrected).rows for t in self.totals.values())
 
 
 OnSource = Callable[[str, int], None]
@@ -123,6 +131,12 @@ def _import(
         for usage, stored in totals.items():
             key = (source.source, usage)
             outcome.totals[key] = outcome.totals.get(key, ControlTotals()) + from_json(stored)
+        if REPLACEMENTS in materialization.metadata:
+            replaced: Any = materialization.metadata[REPLACEMENTS].value
+            for usage, stored in replaced.items():
+                before = outcome.replacements.get((source.source, usage), Replacement())
+                done_here = before + replacement_from_json(stored)
+                outcome.replacements[source.source, usage] = done_here
     if not result.success:
         reasons = _reasons(result)
         for partition in keys:

@@ -15,7 +15,7 @@ import dagster as dg
 from spanner_pipeline.assets.columns import SCHEMA, events_schema
 from spanner_pipeline.assets.expectations import check_specs, evaluations, freshness_of
 from spanner_pipeline.assets.failures import failure_of, reason_of
-from spanner_pipeline.assets.metadata import merged_metadata, stage_metadata
+from spanner_pipeline.assets.metadata import merged_metadata, snapshot_metadata, stage_metadata
 from spanner_pipeline.assets.naming import owners_of
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.assets.resources import Lake
@@ -137,7 +137,8 @@ def build_import_assets(
 
             try:
                 usages = import_partition(lake.root, catalog, source, partition, on_stage)
-                done[-1] = done[-1].with_metadata(merged_metadata(usages))
+                snapshots = snapshot_metadata(lake.root, catalog, usages)
+                done[-1] = done[-1].with_metadata({**merged_metadata(usages), **snapshots})
             except Exception as error:  # whatever it is, the neighbours go on
                 settled.add(partition, error)
                 trace = "" if isinstance(error, PipelineError) else f"\n{traceback.format_exc()}"

@@ -3,18 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import dagster as dg
 
-from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.control import ControlTotals, Replacement, Total
 from spanner_pipeline.importing import UsageImport
+from spanner_pipeline.keys import read_scope
+from spanner_pipeline.lake.scopes import MEASURES, changed_scopes
+from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.reconciliation.spelling import grouped, plain
+from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.staging import Staged
 
 CONTROL_TOTALS = "control totals"
 """The metadata entry with the exact totals of each usage, as JSON."""
+
+REPLACEMENTS = "snapshot"
+"""The metadata entry with what snapshots did, exact totals of each usage, as JSON."""
+
+_SHOWN = 50
 
 Metadata = Mapping[str, Any]
 
@@ -79,6 +89,53 @@ def merged_metadata(usages: Sequence[UsageImport]) -> Metadata:
         "import batch": usages[0].record.batch,
         CONTROL_TOTALS: dg.MetadataValue.json({u.record.usage: to_json(u.totals) for u in usages}),
     }
+
+
+def snapshot_metadata(root: DataRoot, catalog: Catalog, usages: Sequence[UsageImport]) -> Metadata:
+    """What snapshots added, changed and removed; nothing for other imports."""
+    done = {u.record.usage: u.replacement for u in usages if u.replacement is not None}
+    if not done:
+        return {}
+    changed = [
+        dg.TableRecord(
+            {
+                "meter": usage.record.usage,
+                "scope": " | ".join(read_scope(scope.scope)),
+                **{f"{name} rows": getattr(scope.done, name).rows for name in MEASURES},
+                **{
+                    f"{name} quantity": plain(getattr(scope.done, name).quantity)
+                    for name in MEASURES
+                },
+            }
+        )
+        for usage in usages
+        if not usage.unchanged
+        for scope in islice(
+            changed_scopes(EventTable(root, catalog.meters[usage.record.meter]), usage.record),
+            _SHOWN,
+        )
+    ]
+    table = {f"scopes that changed (first {_SHOWN})": dg.MetadataValue.table(changed)}
+    return {
+        "added rows": sum(r.added.rows for r in done.values()),
+        "removed rows": sum(r.removed.rows for r in done.values()),
+        "stale scopes": sum(r.stale for r in done.values()),
+        REPLACEMENTS: dg.MetadataValue.json({u: replacement_to_json(r) for u, r in done.items()}),
+        **(table if changed else {}),
+    }
+
+
+def replacement_to_json(done: Replacement) -> dict[str, Any]:
+    """What a snapshot did, with quantities as exact texts."""
+    totals = {n: getattr(done, n) for n in MEASURES}
+    stored = {n: {"rows": t.rows, "quantity": plain(t.quantity)} for n, t in totals.items()}
+    return {"scopes": done.scopes, "stale": done.stale, **stored}
+
+
+def replacement_from_json(stored: Mapping[str, Any]) -> Replacement:
+    """Read what `replacement_to_json` wrote."""
+    totals = {n: Total(stored[n]["rows"], Decimal(stored[n]["quantity"])) for n in MEASURES}
+    return Replacement(stored["scopes"], stored["stale"], **totals)
 
 
 def to_json(totals: ControlTotals) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from spanner_pipeline.cli.terminal import (
     short,
     show,
 )
-from spanner_pipeline.control import ControlTotals
+from spanner_pipeline.control import ControlTotals, Replacement
 from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline.selection import select_partitions, select_sources
@@ -37,7 +37,7 @@ Sources = Annotated[list[str] | None, typer.Argument(help="Sources; all by defau
 First = Annotated[str | None, typer.Option("--from", help="First partition.")]
 Last = Annotated[str | None, typer.Option("--to", help="Last partition, inclusive.")]
 
-_OUTCOMES = ("new", "corrected", "duplicate", "conflicting", "rejected")
+_OUTCOMES = ("new", "corrected", "removed", "duplicate", "conflicting", "rejected")
 _SHOWN_OF_METER = 5
 
 
@@ -66,6 +66,8 @@ def backfill(
     with progress() as on_source:
         outcome = run_backfill(root, sources or [], first, last, on_source)
     show(_totals_table(outcome.totals))
+    if outcome.replacements:
+        show(_snapshots_table(outcome.replacements))
     _show_failures(outcome.failures)
     for name, why in outcome.broken.items():
         complain(f"FAILED {name}: {why}")
@@ -190,4 +192,16 @@ def _totals_table(totals: dict[tuple[str, str], ControlTotals]) -> Table:
     for (source, usage), total in totals.items():
         rows = [grouped(getattr(total, name).rows) for name in names]
         table.add_row(source, usage, *rows, grouped(total.read.quantity))
+    return table
+
+
+def _snapshots_table(replacements: dict[tuple[str, str], Replacement]) -> Table:
+    table = Table("source", "meter", title="What snapshots did to their scopes: rows, quantity")
+    names = ("before", "added", "changed", "removed", "after")
+    for name in ("scopes", "stale", *names):
+        table.add_column(name, justify="right", no_wrap=True)
+    for (source, usage), done in replacements.items():
+        totals = (getattr(done, name) for name in names)
+        cells = (f"{grouped(total.rows)}\n{grouped(total.quantity)}" for total in totals)
+        table.add_row(source, usage, grouped(done.scopes), grouped(done.stale), *cells)
     return table

@@ -14,13 +14,16 @@ from rich.table import Table
 
 from spanner_pipeline.cli.terminal import Data, complain, misuse, out, show
 from spanner_pipeline.control import Total
+from spanner_pipeline.keys import read_scope
 from spanner_pipeline.lake.conflicts import read_conflicts
 from spanner_pipeline.lake.ledger import ImportRecord, RevertRecord, caught_up
 from spanner_pipeline.lake.maintenance import maintain as run_maintenance
 from spanner_pipeline.lake.revert import RevertRefusedError
 from spanner_pipeline.lake.revert import revert as run_revert
+from spanner_pipeline.lake.scopes import MEASURES, read_scopes
+from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.reconciliation.spelling import grouped, plain
-from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline.root import Catalog, DataRoot, load_catalog
 
 app = typer.Typer()
 
@@ -35,16 +38,23 @@ _SIDES = ("kept", "refused")
 def batches(
     batch: Annotated[str | None, typer.Argument(help="One of them, with its files.")] = None,
     source: Annotated[str | None, typer.Option(help="Only imports of this source.")] = None,
+    scopes: Annotated[
+        bool, typer.Option("--scopes", help="Print what a snapshot did to each scope, as CSV.")
+    ] = False,
     as_csv: AsCsv = False,
     data: Data = None,
 ) -> None:
     """List the imports, newest first: what, when, by whom, and whether they were reverted."""
     root = DataRoot.locate(data)
-    ledger = caught_up(root, load_catalog(root).meters.values())
+    catalog = load_catalog(root)
+    ledger = caught_up(root, catalog.meters.values())
     records = [r for r in reversed(ledger.imports(source)) if batch in (None, r.batch)]
     if batch is not None and not records:
         misuse(f"there is no import `{batch}`; without a name this command lists them all.")
     reverts = ledger.reverts()
+    if scopes:
+        _write_scopes(root, catalog, records)
+        return
     states = {id(record): _state(record, reverts) for record in records}
     if as_csv:
         writer = csv.writer(out.file, lineterminator="\n")
@@ -53,7 +63,8 @@ def batches(
             writer.writerows(_csv_rows(record, states[id(record)]))
         return
     table = Table("import batch", "into", title="Imports")
-    for name in ("files", "rows\nread", "new", "corrected", "quantity\nentered", "version"):
+    names = ("files", "rows\nread", "new", "corrected", "removed", "quantity\nentered", "version")
+    for name in names:
         table.add_column(name, justify="right")
     for name in ("imported (UTC)", "by", "state"):
         table.add_column(name)
@@ -65,6 +76,7 @@ def batches(
             record.usage,
             grouped(len(record.files)),
             *map(grouped, (totals.read.rows, totals.new.rows, totals.corrected.rows)),
+            grouped(record.replacement.removed.rows if record.replacement is not None else 0),
             grouped(entered.quantity),
             _versions(record.version_before, record.version_after),
             record.imported_at[:19].replace("T", " "),
@@ -95,6 +107,20 @@ def _csv_rows(record: ImportRecord, state: str) -> Iterator[list[object]]:
             *(record.version_before, record.version_after),
             *(record.imported_at, record.imported_by, " ".join(record.builds_on), state),
         ]
+
+
+def _write_scopes(root: DataRoot, catalog: Catalog, records: list[ImportRecord]) -> None:
+    writer = csv.writer(out.file, lineterminator="\n")
+    measures = [f"{name}_{measure}" for name in MEASURES for measure in ("rows", "quantity")]
+    writer.writerow(["import_batch", "usage", "scope", "revision", "stale", *measures])
+    for record in records:
+        if record.scopes is None or record.meter not in catalog.meters:
+            continue
+        for scope in read_scopes(EventTable(root, catalog.meters[record.meter]), record):
+            totals: list[Total] = [getattr(scope.done, name) for name in MEASURES]
+            cells = [cell for total in totals for cell in (total.rows, plain(total.quantity))]
+            told = (" | ".join(read_scope(scope.scope)), scope.revision, bool(scope.done.stale))
+            writer.writerow([record.batch, record.usage, *told, *cells])
 
 
 def _show_files(record: ImportRecord) -> None:

@@ -17,7 +17,7 @@ from spanner_pipeline.configuration import tables
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.cron import NIGHTLY, cron
 from spanner_pipeline.configuration.expectations import Expectations
-from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity
+from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity, Snapshot
 from spanner_pipeline.configuration.layout import Delta, Format, Sql
 from spanner_pipeline.configuration.locations import file_location
 from spanner_pipeline.configuration.lookup import Subject
@@ -194,7 +194,8 @@ class Source(Strict):
             yield (
                 ("identity",),
                 "is missing. Say what makes a row itself: `native: <column>`, `composite: "
-                "[<columns>]`, or `multiset` where identical rows are real repeats.",
+                "[<columns>]`, `multiset` where identical rows are real repeats, or `snapshot` "
+                "where each delivery replaces the one before.",
             )
         first: dict[str, int] = {}
         for index, usage in enumerate(self.usage):
@@ -222,6 +223,11 @@ class Source(Strict):
     def across_subjects(self) -> bool:
         """Whether ids are unique across subjects, so that keys do not hold the subject."""
         return self.identity is not None and self.identity.across_subjects
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """How its deliveries replace their scopes, where they do."""
+        return self.identity.snapshot if self.identity is not None else None
 
     @property
     def reads_file_names(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.writing import DAY
-from spanner_pipeline.staging import ACCEPTED, Staged
+from spanner_pipeline.staging import Staged
 
 _DAY_OF_EVENT = 'CAST(make_timestamp(epoch_us("timestamp")) AS DATE)'
 """The UTC day; a cast of the time itself asks a zone's calendar and takes ten times as long."""
@@ -29,12 +29,19 @@ _READS_PER_PART = 3
 class Incoming:
     """The accepted events of one delivery."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, staged: Staged, empty: str) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        staged: Staged,
+        parts: Sequence[Path],
+        empty: str,
+    ) -> None:
         """Count them by day; cut them into days where they come mixed.
 
         Args:
             connection: Where they are counted.
             staged: The delivery.
+            parts: Its parts with the rows that count.
             empty: SQL that selects no events, with the table's columns.
         """
         self._columns = ", ".join(f'"{name}"' for name in event_columns(staged.meter))
@@ -47,7 +54,6 @@ class Incoming:
         self._mixed: set[str] = set()
         self.totals: dict[tuple[date, str], Total] = {}
         """Rows and quantity by day and source file."""
-        parts = staged.parts(ACCEPTED)
         if not parts:
             return
         self._count(connection, parts, staged.meter.decimals)

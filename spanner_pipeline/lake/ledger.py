@@ -15,13 +15,13 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from spanner_pipeline.configuration.source import Source, Usage
-from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.control import ControlTotals, Replacement, Total
 from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
@@ -45,13 +45,15 @@ def whoever() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def batch_name(source: Source, partition: str, files: Sequence[SourceFile]) -> str:
+def batch_name(source: Source, partition: str, files: Sequence[SourceFile], again: int = 0) -> str:
     """Name a delivery by its content: the same files give the same import batch, anywhere.
 
-    Where the names of files mean something, they are part of the content.
+    Where the names of files mean something, they are part of the content; so is how often the
+    delivery came back after another one had replaced it.
     """
     known = (f"{f.content} {f.name}" if source.reads_file_names else f.content for f in files)
-    digest = hashlib.sha256("".join(sorted(known)).encode()).hexdigest()
+    text = "".join(sorted(known)) + (f" again {again}" if again else "")
+    digest = hashlib.sha256(text.encode()).hexdigest()
     return f"{source.source}/{partition}/{digest[:16]}"
 
 
@@ -61,6 +63,9 @@ def configuration_digest(
     """Digest all that decides how rows become events, the lookup file of its customers too."""
     others = {"description", "owner", "expect", "schedule", "usage", "files"}
     declared = source.model_dump(mode="json", exclude=others)
+    if source.identity is not None:
+        identity = {"snapshot": {"shrink"}} if source.snapshot is not None else {"snapshot"}
+        declared["identity"] = source.identity.model_dump(mode="json", exclude=identity)
     described = [
         MAPPING_VERSION,
         declared,
@@ -104,7 +109,9 @@ class ImportRecord:
         imported_at: When, ISO 8601 in UTC.
         imported_by: Who ran it, and where.
         builds_on: The earlier import batches whose rows it met in the lake.
-        replaced: The file with the events that it corrected, as they were before.
+        replaced: The file with the events that it corrected or removed, as they were before.
+        replacement: What a snapshot did to its scopes; None for other imports.
+        scopes: The file that says so of each scope.
     """
 
     source: str
@@ -124,6 +131,13 @@ class ImportRecord:
     imported_by: str = ""
     builds_on: tuple[str, ...] = ()
     replaced: str | None = None
+    replacement: Replacement | None = None
+    scopes: str | None = None
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Its place among the imports into its table."""
+        return self.version_after or 0, self.imported_at
 
     @property
     def totals(self) -> ControlTotals:
@@ -176,8 +190,8 @@ class RevertRecord:
 
     def came_after(self, record: ImportRecord) -> bool:
         """Whether it came after an import into its table."""
-        done = (record.version_after or 0, record.imported_at)
-        return self.table == record.table and done < (self.version_after, self.reverted_at)
+        reverted = (self.version_after, self.reverted_at)
+        return self.table == record.table and record.order < reverted
 
 
 class Ledger:
@@ -221,6 +235,24 @@ class Ledger:
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)
+
+    def seen(self, source: str, meter: str) -> frozenset[tuple[str, int]]:
+        """What tells that no import of a source, and no revert of a meter, was written down since.
+
+        Reads no record.
+        """
+        paths = [*self._imports.glob(f"{source}/*/*.json")]
+        paths += self._reverts.glob(f"{file_name(meter)}/*.json")
+        return frozenset((str(path), path.stat().st_mtime_ns) for path in paths)
+
+    def later(self, meter: str, batch: str) -> list[ImportRecord]:
+        """The standing imports into a meter that build on a batch."""
+        return [r for r in self.standing() if r.meter == meter and self.builds_on(r, batch)]
+
+    def overtaken(self, source: str, partition: str, batch: str) -> bool:
+        """Whether a standing import of the same partition builds on a batch."""
+        standing = (r for r in self.standing(source) if r.partition == partition)
+        return any(self.builds_on(record, batch) for record in standing)
 
     def _gone(self, record: ImportRecord) -> bool:
         """Whether an import was reverted since, or one whose rows it met."""
@@ -342,6 +374,9 @@ def _read_import(text: str) -> ImportRecord:
     )
     stored["out_of_scope"] = {why: _total(total) for why, total in stored["out_of_scope"].items()}
     stored["builds_on"] = tuple(stored.get("builds_on", ()))
+    if replacement := stored.get("replacement"):
+        totals = (_total(replacement[f.name]) for f in fields(Replacement)[2:])
+        stored["replacement"] = Replacement(replacement["scopes"], replacement["stale"], *totals)
     return ImportRecord(**stored)
 
 

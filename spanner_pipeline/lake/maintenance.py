@@ -1,7 +1,7 @@
 """Maintenance: few large files for many small ones, and nothing kept that nobody needs.
 
 No event changes. What a revert still needs is kept, however old: the events that corrections
-replaced, and the ledger.
+replaced and snapshots removed, what snapshots stated, and the ledger.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.lake.change import changing, until_committed
 from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.replaced import REPLACED
+from spanner_pipeline.lake.scopes import SCOPES
 from spanner_pipeline.lake.table import EventTable, LakeFile, by_day
 from spanner_pipeline.lake.writing import DAY, ROWS_PER_FILE
 from spanner_pipeline.meters import Meter
@@ -118,10 +119,12 @@ def _left_by(root: DataRoot, meter: Meter, ledger: Ledger, keep: timedelta) -> I
         return
     ledger.catch_up(table)
     yield from table.unneeded(keep)
-    needed = {record.replaced for record in ledger.imports() if record.meter == meter.name}
-    for path in (table.path / REPLACED).glob("*"):
-        if f"{REPLACED}/{path.name}" not in needed:
-            yield path
+    records = [record for record in ledger.imports() if record.meter == meter.name]
+    needed = {name for record in records for name in (record.replaced, record.scopes)}
+    for folder in (REPLACED, SCOPES):
+        for path in (table.path / folder).glob("*"):
+            if f"{folder}/{path.name}" not in needed:
+                yield path
     table.shorten_log()
 
 

@@ -1,7 +1,7 @@
-"""The events that corrections replaced, kept beside the table so that an import can be reverted.
+"""The events that corrections replaced and snapshots removed, kept so that imports can be reverted.
 
-One Parquet file a commit that corrected something, below `_replaced/` in the table's folder, where
-Delta and its readers do not look. The commit and the ledger name it; a file that neither names was
+One Parquet file a commit that took something out, below `_replaced/` in the table's folder, beside
+what Delta and its readers look at. The commit and the ledger name it; a file that neither names was
 left by a process that died.
 """
 

@@ -1,10 +1,10 @@
 """Taking one import batch out of the lake again, exactly.
 
-The rows it added go; the rows it corrected come back as they were; the lake is as if the batch had
-never been imported. A later import that met its rows (it corrected them, or found its own already
-present or in conflict) builds on it: the revert is refused unless forced, and what such an import
-brought only by finding it there is missing until it is run again. The ledger knows, and reads its
-files again then.
+The rows it added go; the rows it corrected or removed come back as they were; the lake is as if the
+batch had never been imported. A later import that met its rows (it corrected them, or found its own
+already present or in conflict) builds on it: the revert is refused unless forced, and what such an
+import brought only by finding it there is missing until it is run again. The ledger knows, and
+reads its files again then.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import duckdb
-
 from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.change import changing, until_committed
 from spanner_pipeline.lake.ledger import (
-    ImportRecord,
     Ledger,
     RevertRecord,
     caught_up,
     whoever,
 )
 from spanner_pipeline.lake.quarantine import KINDS, quarantine_file, repair_files
+from spanner_pipeline.lake.restore import restore
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
@@ -107,7 +105,7 @@ def _written(file: Path) -> str:
 
 
 def _refuse_if_built_upon(ledger: Ledger, meter: Meter, batch: str) -> None:
-    if later := _later(ledger, meter, batch):
+    if later := ledger.later(meter.name, batch):
         listing = "\n".join(f"  {r.batch} into {r.usage}, {r.imported_at[:19]}Z" for r in later)
         raise RevertRefusedError(
             f"{batch} cannot be reverted by itself: later imports corrected its rows, found their "
@@ -115,12 +113,6 @@ def _refuse_if_built_upon(ledger: Ledger, meter: Meter, batch: str) -> None:
             "was not changed. Remedy: revert those first, the newest first; or force it, and "
             "import them again."
         )
-
-
-def _later(ledger: Ledger, meter: Meter, batch: str) -> list[ImportRecord]:
-    """The standing imports into a meter that build on a batch."""
-    of_meter = [record for record in ledger.standing() if record.meter == meter.name]
-    return [record for record in of_meter if ledger.builds_on(record, batch)]
 
 
 def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertRecord:
@@ -135,7 +127,7 @@ def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertR
                 CREATE TEMP TABLE leaving AS
                 SELECT idempotency_key, {DAY}, source_file, quantity, lake_file, lake_row
                 FROM ({of_batch})""")
-            _restore(connection, table, batch, ledger)
+            restore(connection, table, batch, ledger)
             by = (DAY, "source_file")
             removed = totals_by(connection, "FROM leaving", by, meter.decimals)
             restored = totals_by(connection, "FROM restored", by, meter.decimals)
@@ -145,13 +137,13 @@ def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertR
                 table=table.identity or "",
                 removed=sum(removed.values(), Total()),
                 restored=sum(restored.values(), Total()),
-                forced=bool(_later(ledger, meter, batch)),
+                forced=bool(ledger.later(meter.name, batch)),
                 version_before=table.version or 0,
-                version_after=(table.version or 0) + bool(removed),
+                version_after=(table.version or 0) + bool(removed or restored),
                 reverted_at=datetime.now(UTC).isoformat(timespec="microseconds"),
                 reverted_by=whoever(),
             )
-            if removed:
+            if removed or restored:
                 entering = f"FROM restored WHERE {DAY} = DATE '{{}}'".format
                 with (
                     changing(connection, table, entering, restored, "leaving") as change,
@@ -165,54 +157,3 @@ def _revert(root: DataRoot, meter: Meter, batch: str, *, force: bool) -> RevertR
     record = until_committed(root, meter, attempt)
     ledger.add_revert(record)
     return record
-
-
-def _restore(
-    connection: duckdb.DuckDBPyConnection, table: EventTable, batch: str, ledger: Ledger
-) -> None:
-    """Make `restored`: for each key that leaves, what stood there before the batch.
-
-    That is the newest event that a correction replaced under this key, but for those of the batch
-    itself and those of imports that were reverted after they were replaced.
-    """
-    replaced = {
-        str(_existing(table, record.replaced, record)): record.version_after
-        for record in ledger.imports()
-        if record.replaced and record.table == table.identity
-    }
-    reverted = [
-        (revert.batch, revert.version_after)
-        for revert in ledger.reverts(table.meter.name)
-        if revert.table == table.identity
-    ]
-    connection.execute("CREATE TEMP TABLE replacements (filename VARCHAR, version BIGINT)")
-    connection.execute("CREATE TEMP TABLE reverts (import_batch VARCHAR, version BIGINT)")
-    if replaced:
-        connection.executemany("INSERT INTO replacements VALUES ($1, $2)", list(replaced.items()))
-    if reverted:
-        connection.executemany("INSERT INTO reverts VALUES ($1, $2)", reverted)
-    files = ", ".join(literal(file) for file in replaced)
-    kept = f"FROM read_parquet([{files}], union_by_name = true, filename = true)"
-    columns = ", ".join(f'"{name}"' for name in table.schema().names)
-    connection.execute(f"""
-        CREATE TEMP TABLE restored AS
-        SELECT {columns} FROM (
-            SELECT *, NULL::VARCHAR AS filename FROM ({table.empty()})
-            {f"UNION ALL BY NAME {kept}" if replaced else ""}
-        ) AS replaced JOIN replacements USING (filename)
-        SEMI JOIN leaving USING (idempotency_key)
-        WHERE import_batch <> {literal(batch)} AND NOT EXISTS (
-            FROM reverts WHERE reverts.import_batch = replaced.import_batch
-            AND reverts.version >= replacements.version)
-        QUALIFY row_number() OVER (PARTITION BY idempotency_key ORDER BY version DESC) = 1""")
-
-
-def _existing(table: EventTable, name: str, record: ImportRecord) -> Path:
-    path = table.path / name
-    if not path.is_file():
-        raise PipelineError(
-            f"{path} is missing: it holds the events of meter {table.meter.name} that "
-            f"{record.batch} corrected, as they were before. Nothing was changed. Remedy: bring "
-            "it back from a copy of the lake."
-        )
-    return path

@@ -153,7 +153,9 @@ def _compare(
     compared_columns = payload_columns(table.meter)
     if not incoming.source.across_subjects:
         compared_columns.remove("subject")  # the key says it already
-    same = f"{_same(compared_columns, 'held', 'delivered')} AND NOT {_HIGHER}"
+    same = _same(compared_columns, "held", "delivered")
+    if incoming.source.snapshot is None:  # else what says the same stays as it is
+        same += f" AND NOT {_HIGHER}"
     compared, met = set(), set()
     for day, rows in incoming.days.items():
         files = held.get(day, [])
@@ -228,7 +230,7 @@ def _decide(
     """
     outcome = f"""CASE
             WHEN held.idempotency_key IS NULL THEN 'new'
-            WHEN {_HIGHER if incoming.source.corrections is not None else "false"} THEN 'corrected'
+            WHEN {_replaces(meter, incoming)} THEN 'corrected'
             WHEN {_says_the_same(meter, "held")} THEN 'present'
             ELSE 'conflicting'
         END"""
@@ -261,6 +263,7 @@ def _decide(
     # An event counts by the first of its rows that is no conflict, unless another partition brought
     # it. (The same partition delivered again repeats nothing; its earlier batch is only older.)
     others = [literal(b) for b in found if _partition(b) != _partition(incoming.batch)]
+    others = [] if incoming.source.snapshot is not None else others  # all of it is told again
     elsewhere = f"""(SELECT idempotency_key FROM existing
         WHERE {f"import_batch::VARCHAR IN ({', '.join(others)})" if others else "false"})"""
     connection.execute(f"""
@@ -276,6 +279,13 @@ def _decide(
     connection.execute("""
         CREATE TEMP VIEW replaced AS
         SELECT idempotency_key, unnest(place) FROM settled WHERE outcome = 'corrected'""")
+
+
+def _replaces(meter: Meter, incoming: Incoming) -> str:
+    """SQL: whether a delivered row takes the place of what the lake holds under its key."""
+    if incoming.source.snapshot is not None:  # what is stale was left out before
+        return f"NOT {_same(payload_columns(meter), 'delivered', 'held')}"
+    return _HIGHER if incoming.source.corrections is not None else "false"
 
 
 def _partition(batch: str) -> str:

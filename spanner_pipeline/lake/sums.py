@@ -38,6 +38,30 @@ def totals_by(
     return {tuple(group): Total(count, quantity) for *group, count, quantity in rows}
 
 
+def sum_as_text(
+    connection: duckdb.DuckDBPyConnection, name: str, events: str, by: str, decimals: int
+) -> None:
+    """Make a table of rows and exact quantity of events by a column; quantities are texts.
+
+    Args:
+        connection: Where `events` can be selected.
+        name: The table to make.
+        events: What to select from, with `quantity` and the column to group by.
+        by: That column.
+        decimals: Digits of the quantity after the point.
+    """
+
+    def make(quantity: str) -> None:
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE {name} AS
+            SELECT {by}, count(*) AS rows, {quantity} AS quantity FROM {events} GROUP BY {by}""")
+
+    try:
+        make("sum(quantity)::VARCHAR")
+    except duckdb.OutOfRangeException:  # as above
+        make(f"sum(replace(quantity::VARCHAR, '.', '')::BIGNUM)::VARCHAR || 'E-{decimals}'")
+
+
 def literal(text: object) -> str:
     """A text as SQL spells it."""
     return "'" + str(text).replace("'", "''") + "'"

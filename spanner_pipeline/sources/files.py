@@ -232,7 +232,7 @@ def _would_count_copies(source: Source) -> bool:
     Ids find the copy of a row; without them only a subject or the like out of the file's name can.
     """
     named = any(SOURCE_FILE in usage.columns for usage in source.usage)
-    return not named and (source.identity is None or source.identity.multiset)
+    return not named and (source.identity is None or source.identity.by_content)
 
 
 def _refuse_copies(files: list[SourceFile]) -> None:

@@ -3,8 +3,8 @@
 A mapped batch has, for each row: where it came from (`source_file`, `source_line`, `original`,
 `malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
 made from (`text.*`), for messages; `is_number` (the quantity's text is one, as declared);
-`identity.*` or `content` for the key; `out_of_scope` (why the row is left out, else null) and
-`ambiguous_time` (its hour existed twice).
+`scope.*`, `identity.*` and `content` for the key; `out_of_scope` (why the row is left out, else
+null) and `ambiguous_time` (its hour existed twice).
 Values that could not be read are null; `validation` says why.
 """
 
@@ -148,7 +148,9 @@ def map_usage(
         _timestamp(usage.timestamp, zone).alias("timestamp"),
         _ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
         _revision(source).alias("revision"),
-    ).with_columns(_out_of_scope(source, usage.timestamp).alias("out_of_scope"))
+    ).with_columns(
+        _out_of_scope(source, usage.timestamp).alias("out_of_scope"), *_content(source, meter)
+    )
 
 
 def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:
@@ -195,22 +197,52 @@ def _typed_dimensions(frame: pl.DataFrame, meter: Meter) -> list[pl.Expr]:
     return typed
 
 
+def scope_columns(source: Source) -> list[str]:
+    """The columns with the canonical parts of a row's scope; none where there are no snapshots."""
+    depth = source.snapshot.depth if source.snapshot is not None else 0
+    return [f"scope.{index}" for index in range(depth)]
+
+
 def identity_columns(source: Source) -> list[str] | None:
-    """The columns with the canonical parts of a row's identity; None for a multiset."""
+    """The columns with the canonical parts of a row's identity; None where content tells it."""
     assert source.identity is not None
-    if source.identity.multiset:
+    if source.identity.by_content:
         return None
-    return [f"identity.{index}" for index in range(len(source.identity.parts))]
+    parts = source.snapshot.row if source.snapshot is not None else source.identity.parts
+    return [f"identity.{index}" for index in range(len(parts))]
 
 
 def _identity(frame: pl.DataFrame, source: Source) -> list[pl.Expr]:
-    columns = identity_columns(source)
-    if columns is None or source.identity is None:
+    assert source.identity is not None
+    parts = source.identity.parts
+    columns = [*scope_columns(source), *(identity_columns(source) or [])]
+    # The scope that is the partition comes with it, not out of the row.
+    told = zip(parts, columns[-len(parts) :], strict=False)
+    return [_canonical(frame, part).alias(column) for part, column in told]
+
+
+def _content(source: Source, meter: Meter) -> list[pl.Expr]:
+    """What an event of a snapshot says, unambiguously; null where it is no event.
+
+    Columns that say nothing of the event do not count, so that an invoice's number that is filled
+    in later makes no other event; nor does a dimension that the meter got since and the row lacks.
+    """
+    if source.snapshot is None or source.snapshot.row:
         return []
-    return [
-        _canonical(frame, part).alias(column)
-        for column, part in zip(columns, source.identity.parts, strict=True)
-    ]
+    time = pl.col("timestamp").dt.strftime("%Y%m%dT%H%M%S%.6f")
+    pieces = [time, pl.lit(" "), texts.plain_decimal(pl.col("quantity"))]
+    for dimension in sorted(meter.dimensions, key=lambda dimension: dimension.name):
+        value, text = pl.col(dimension.column), pl.col(f"text.{dimension.column}")
+        spelled = texts.plain_decimal(value) if dimension.type == "number" else value
+        # What cannot be read is rejected, and must not pass for a row that lacks it.
+        said = pl.coalesce(spelled.cast(pl.String), pl.lit("?") + text)
+        name = pl.lit(f" {len(dimension.name)}:{dimension.name}:")
+        pieces.append(
+            pl.concat_str(
+                [name, said.str.len_bytes().cast(pl.String), pl.lit(":"), said]
+            ).fill_null("")
+        )
+    return [pl.concat_str(pieces).alias("content")]
 
 
 def _canonical(frame: pl.DataFrame, part: IdentityPart) -> pl.Expr:

@@ -55,7 +55,12 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
 
 def canonical_number(frame: pl.DataFrame, column: str) -> pl.Expr:
     """One spelling for each number: no sign for plus, no needless zeros, no exponent."""
-    spelled = exact_decimal(frame, column, 15).cast(pl.String)
+    return plain_decimal(exact_decimal(frame, column, 15))
+
+
+def plain_decimal(value: pl.Expr) -> pl.Expr:
+    """One spelling for each decimal, whatever its scale."""
+    spelled = value.cast(pl.String)
     return (
         pl.when(spelled.str.contains(".", literal=True))
         .then(spelled.str.strip_chars_end("0").str.strip_suffix("."))

@@ -147,7 +147,8 @@ def leftovers(lake: TinyRoot) -> set[str]:
     """Files and folders that nothing names: work files, and data files outside the table."""
     table, root = lake.table, lake.path
     named = {file.location for file in table.files()}
-    named |= {table.path / r.replaced for r in Ledger(lake.root).imports() if r.replaced}
+    records = Ledger(lake.root).imports()
+    named |= {table.path / name for r in records for name in (r.replaced, r.scopes) if name}
     left = {path for path in table.path.rglob("*.parquet") if path.parent.name != "_delta_log"}
     left -= named
     for folder in ("lake", "quarantine"):

@@ -34,6 +34,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "write_without": (change, "write_without"),
     "Replaced.take": (replaced.Replaced, "take"),
     "Replaced.close": (replaced.Replaced, "__exit__"),
+    "write_scopes": (merge, "write_scopes"),
     "write_conflicts": (merge, "write_conflicts"),
     "write_repeated": (merge, "write_repeated"),
     "EventTable.commit": (table.EventTable, "commit"),

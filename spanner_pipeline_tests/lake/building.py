@@ -84,7 +84,8 @@ class TinyRoot:
     def declare(self) -> None:
         """Write the YAML as it is declared now."""
         kind = "composite" if isinstance(self.identity, list) else "native"
-        identity = "multiset" if self.identity == "multiset" else {kind: self.identity}
+        whole = self.identity == "multiset" or isinstance(self.identity, dict)
+        identity = self.identity if whole else {kind: self.identity}
         if self.across_subjects:
             identity |= {"across_subjects": "true"}
         source: dict[str, Any] = {

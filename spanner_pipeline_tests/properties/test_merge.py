@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import polars as pl
 import pytest
@@ -19,14 +16,13 @@ from deltalake.exceptions import TableNotFoundError
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from spanner_pipeline import staging
 from spanner_pipeline.configuration.source import WHOLE
-from spanner_pipeline.lake import change, search
+from spanner_pipeline.lake import search
 from spanner_pipeline.lake.ledger import Ledger, RevertRecord, batch_name
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.sources.files import find_files
-from spanner_pipeline_tests.faults import victim
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance
+from spanner_pipeline_tests.properties.dying import Death, dying
 from spanner_pipeline_tests.properties.model import (
     COMMITTED,
     STEPS,
@@ -41,33 +37,6 @@ Result = TypeVar("Result")
 PAYLOAD = ("subject", "timestamp", "quantity", "dim_region")
 PLACES = ("source_file", "source_line", "first_source_file", "first_source_line")
 ORIGIN = ("import_batch", "source_file", "source_line", "revision")
-
-
-class Death(BaseException):
-    """The process is dead: nothing of it runs any more."""
-
-
-@contextmanager
-def _dying(moment: str) -> Iterator[None]:
-    """Die before or after a step, in this process; what would clean up is dead too."""
-    when, name = moment.split(" ")
-    owner, attribute = victim.STEPS[name]
-    step: Callable[..., Any] = getattr(owner, attribute)
-
-    @functools.wraps(step)
-    def deadly(*arguments: Any, **named: Any) -> Any:
-        if when == "before":
-            raise Death
-        done = step(*arguments, **named)
-        if inspect.isgenerator(done):
-            list(done)
-        raise Death
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(owner, attribute, deadly)
-        patch.setattr(change, "_delete_unless_committed", lambda change: None)
-        patch.setattr(staging.WorkFolder, "__exit__", lambda *arguments: None)
-        yield
 
 
 @dataclass
@@ -157,7 +126,7 @@ class Trial:
         committed = False
         for moment in deaths:
             try:
-                with _dying(moment):
+                with dying(moment):
                     done = run()
             except Death:
                 committed |= moment in WRITTEN_DOWN or (writes and moment in COMMITTED)
