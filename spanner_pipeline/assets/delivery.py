@@ -55,6 +55,11 @@ class Delivery(dg.Config):
     include_old: bool = Field(
         default=False, description="Send what the service will prune at its next pass, too."
     )
+    beside_gone: bool = Field(
+        default=False,
+        description="Send what stands on a day of its subject of which a delivered event is gone "
+        "from the lake, too: the service counts both.",
+    )
     rate: int = Field(default=RATE, ge=1, description="Events a minute at most.")
 
 
@@ -138,6 +143,7 @@ def _choices(config: Delivery, cut_over: datetime | None) -> Choices:
         spelling=Spelling(whole_seconds=config.whole_seconds),
         raise_retention=config.raise_retention,
         include_old=config.include_old,
+        beside_gone=config.beside_gone,
         rate=config.rate,
         cut_over=cut_over,
     )
@@ -166,6 +172,20 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "minutes at least": plan.minutes,
         "to know": dg.MetadataValue.md("\n".join(f"- {line}" for line in plan.remarks())),
     }
+    if plan.contradictions:
+        shown["delivered, and otherwise in the lake now"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "key": event.key,
+                        "subject": event.subject,
+                        "delivered": grouped(event.delivered),
+                        "in the lake": "gone" if event.now is None else grouped(event.now),
+                    }
+                )
+                for event in plan.contradictions
+            ]
+        )
     if fates:
         shown["events"] = dg.MetadataValue.table(fates)
     if differences:

@@ -47,6 +47,13 @@ def deliver(
     include_old: Annotated[
         bool, typer.Option("--include-old", help="Send what the service will prune, too.")
     ] = False,
+    beside_gone: Annotated[
+        bool,
+        typer.Option(
+            "--beside-gone",
+            help="Send what stands on a day of its subject of which a delivered event is gone.",
+        ),
+    ] = False,
     rate: Annotated[int, typer.Option(min=1, help="Events a minute at most.")] = _RATE,
     data: Data = None,
 ) -> None:
@@ -73,6 +80,7 @@ def deliver(
         spelling=Spelling(whole_seconds=whole_seconds),
         raise_retention=raise_retention,
         include_old=include_old,
+        beside_gone=beside_gone,
         rate=rate,
         cut_over=catalog.cut_over(meter),
     )
@@ -140,12 +148,28 @@ def _show_plan(plan: Plan, choices: Choices) -> None:
         if total.rows:
             table.add_row(FATES[fate], grouped(total.rows), grouped(total.quantity))
     show(table)
+    if plan.contradictions:
+        show(_contradictions_table(plan))
     for line in plan.remarks():
         out.print(line, markup=False, highlight=False, soft_wrap=True)
     out.print(
         f"At {grouped(choices.rate)} events a minute: {counted(plan.minutes, 'minute')}.",
         highlight=False,
     )
+
+
+def _contradictions_table(plan: Plan) -> Table:
+    number = plan.gone.rows + plan.fates["changed"].rows
+    named = f"the first {len(plan.contradictions)} of " if number > len(plan.contradictions) else ""
+    title = f"Delivered, and otherwise in the lake now: {named}{counted(number, 'event')}"
+    table = Table("key", "subject", "time (UTC)", title=title)
+    table.add_column("delivered", justify="right")
+    table.add_column("in the lake", justify="right")
+    for event in plan.contradictions:
+        now = "gone" if event.now is None else grouped(event.now)
+        when = f"{event.timestamp:%Y-%m-%d %H:%M:%S}"
+        table.add_row(event.key, event.subject, when, grouped(event.delivered), now)
+    return table
 
 
 def _show_outcome(done: Delivered) -> None:

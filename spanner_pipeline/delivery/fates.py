@@ -26,18 +26,23 @@ from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
 SEND, RESEND = "send", "send again"
+BESIDE_GONE = "beside gone"
 FATES = {
     SEND: "would be sent",
     RESEND: "was sent without an answer, or failed: would be sent again under the same keys",
     "delivered": "the service has it already",
     "changed": "was delivered, and changed in the lake since; the service cannot change an event",
     "after the cut-over": "left out: at or after the cut-over, where live traffic counts",
+    BESIDE_GONE: "held back: an event of its subject and day was delivered and is gone from the "
+    "lake; the service would count both (--beside-gone)",
     "not positive": "left out: the service takes no quantity of 0 or less",
     "older": "left out: the service would prune it (--raise-retention, --include-old)",
     "unsettled": "was sent without an answer and is older than the retention: never sent again, "
     "because it may have been counted and forgotten",
 }
 """What can become of an event, and what a person reads about it."""
+
+_FETCHED = 10_000
 
 RATE = 8000
 """Events a minute by default: 80 % of what the service takes from a workspace, live ones too."""
@@ -53,6 +58,7 @@ class Choices:
         spelling: How events are spelled.
         raise_retention: Have the live meter keep events as long as these need, before they go.
         include_old: Send what the service will prune, too.
+        beside_gone: Send what stands on a day of its subject of which a delivered event is gone.
         rate: Events a minute at most.
         cut_over: First instant of live traffic, as declared; nothing is sent from there on.
     """
@@ -62,8 +68,28 @@ class Choices:
     spelling: Spelling = field(default_factory=Spelling)
     raise_retention: bool = False
     include_old: bool = False
+    beside_gone: bool = False
     rate: int = RATE
     cut_over: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """An event that the service has otherwise than the lake.
+
+    Attributes:
+        key: Its idempotency key.
+        subject: Its subject, as it was delivered.
+        timestamp: Its time, as it was delivered.
+        delivered: The quantity that was delivered.
+        now: The lake's quantity; None where the event is gone.
+    """
+
+    key: str
+    subject: str
+    timestamp: datetime
+    delivered: Decimal
+    now: Decimal | None
 
 
 _TO_SEND = f"fate IN ('{SEND}', '{RESEND}')"
@@ -111,6 +137,25 @@ class Chosen:
             FROM chosen WHERE {_TO_SEND}""").fetchall()
         oldest, rounded, largest, fractional = facts
         return oldest, rounded, largest, fractional
+
+    def gone(self) -> Total:
+        """What was delivered of the window and is not in the lake any more."""
+        events = "SELECT *, 1 AS one FROM gone WHERE inside"
+        found = totals_by(self._connection, events, ("one",), self.table.meter.decimals)
+        return found.get((1,), Total())
+
+    def contradictions(self) -> Iterator[Contradiction]:
+        """What was delivered and is gone from the lake or another event there now, by time."""
+        rows = self._connection.execute("""
+            SELECT idempotency_key, subject, timestamp, quantity, NULL AS now
+            FROM gone WHERE inside
+            UNION ALL SELECT idempotency_key, word.subject, word.timestamp, word.quantity,
+                chosen.quantity
+            FROM chosen JOIN word USING (idempotency_key) WHERE fate = 'changed'
+            ORDER BY timestamp, idempotency_key""")
+        while found := rows.fetchmany(_FETCHED):
+            for key, subject, timestamp, delivered, now in found:
+                yield Contradiction(key, subject, timestamp, Decimal(delivered), now)
 
     def ties(self) -> int:
         """Instants, as they are sent, at which a subject has several quantities."""
@@ -178,6 +223,13 @@ def choosing(
     with open_duckdb() as connection:
         connection.execute(f"CREATE VIEW window_ AS {window}")
         connection.execute(f"CREATE VIEW word AS {words}")
+        within = " AND ".join(["true", *bounds])
+        connection.execute(f"""
+            CREATE TABLE gone AS SELECT idempotency_key, subject, timestamp,
+                quantity::{meter.quantity_type} AS quantity, {within} AS inside
+            FROM word ANTI JOIN (SELECT idempotency_key FROM ({table.select()}))
+            USING (idempotency_key) WHERE {settled} OR status = 'sent'""")
+        beside = "false" if choices.beside_gone else "held.subject IS NOT NULL"
         connection.execute(f"""
             CREATE VIEW chosen AS SELECT window_.*, {digest_sql(meter)} AS digest, CASE
                 WHEN {settled} AND word.digest = {digest_sql(meter)} THEN 'delivered'
@@ -186,8 +238,11 @@ def choosing(
                 WHEN word.status = 'sent' AND {unsettled} THEN 'unsettled'
                 WHEN quantity <= 0 THEN 'not positive'
                 WHEN {pruned} THEN 'older'
+                WHEN {beside} THEN '{BESIDE_GONE}'
                 WHEN word.status IS NOT NULL THEN '{RESEND}'
                 ELSE '{SEND}' END AS fate
             FROM window_ LEFT JOIN (SELECT idempotency_key, status, digest FROM word) AS word
-            USING (idempotency_key)""")
+            USING (idempotency_key)
+            LEFT JOIN (SELECT DISTINCT subject, timezone('UTC', timestamp)::DATE AS event_date
+                FROM gone) AS held USING (subject, event_date)""")
         yield Chosen(connection, table, choices)

@@ -9,15 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from spanner_pipeline.control import Total
-from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, choosing
+from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, Contradiction, choosing
 from spanner_pipeline.delivery.ledger import DeliveryLedger
 from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
 from spanner_pipeline.delivery.seam import Seam
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
+
+_NAMED = 20
+"""How many events a plan names."""
 
 _MARGIN = 31
 """Days that a delivery may take, and a person to look at it, before the oldest events go."""
@@ -33,6 +37,8 @@ class Plan:
         live: The live meter; None where it would be created.
         differences: Where the live meter is another than ours.
         fates: Rows and quantity by fate; every fate of `FATES` is there.
+        gone: What was delivered and is not in the lake any more.
+        contradictions: The first events that were delivered and are gone or changed since.
         retention_days: How long the service keeps events when the delivery begins.
         raised_to: What retention is raised to first; None where it is not.
         pruned_before: What is older is pruned, at the next pass.
@@ -51,6 +57,8 @@ class Plan:
     live: Mapping[str, Any] | None
     differences: Sequence[Difference]
     fates: Mapping[str, Total]
+    gone: Total
+    contradictions: Sequence[Contradiction]
     retention_days: int
     raised_to: int | None
     pruned_before: datetime
@@ -76,6 +84,12 @@ class Plan:
     def remarks(self) -> list[str]:
         """What a person should know of the events that would be sent, a sentence each."""
         found = []
+        if self.gone.rows:
+            found.append(
+                f"{self.gone.rows:,} events, {self.gone.quantity.normalize():f} in all, were "
+                "delivered and are gone from the lake: removed by a snapshot, or reverted. The "
+                "service cannot delete, and counts them for ever."
+            )
         if self.raised_to is not None:
             found.append(
                 f"Retention would be raised from {self.retention_days} to {self.raised_to} days."
@@ -136,6 +150,7 @@ def make_plan(
     known_from = now - timedelta(days=days)
     with choosing(root, meter, ledger, choices, kept_from, known_from) as chosen:
         fates = chosen.count()
+        gone, contradictions = chosen.gone(), list(islice(chosen.contradictions(), _NAMED))
         oldest, rounded, largest, fractional = chosen.facts()
         ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
         version = chosen.table.version
@@ -146,6 +161,8 @@ def make_plan(
         live=live,
         differences=differences,
         fates=fates,
+        gone=gone,
+        contradictions=contradictions,
         retention_days=days,
         raised_to=raised,
         pruned_before=kept_from,
