@@ -20,6 +20,34 @@ def test_every_preset_has_files_that_it_is_tried_on() -> None:
     assert {preset.name for preset in list_presets()} == CASES.keys() | REAL
 
 
+EXPORTED_AGAIN = {
+    "focus_1_1": ("focus_1_1", "focus/2026-01/part.csv", "focus_cost_usd"),
+    "focus_1_2": ("focus_1_2", "focus/2026-01/part.csv", "focus_cost_usd"),
+    "azure_cost_export": ("azure_cost_export", "azure/202601_1.csv", "azure_cost_usd"),
+}
+
+
+@pytest.mark.parametrize("name", EXPORTED_AGAIN)
+def test_a_month_that_is_exported_again_replaces_the_old_one(tmp_path: Path, name: str) -> None:
+    source, file, meter = EXPORTED_AGAIN[name]
+    root = DataRoot(tmp_path)
+    text = CASES[name].files[file]
+    path = tmp_path / "legacy" / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+    add_preset(root, name)
+    run(root, source, "2026-01")
+    first = events(root, meter)
+    head, *rows = text.splitlines(keepends=True)
+    path.write_text("".join([head, *reversed(rows), rows[0]]), encoding="utf-8")
+    done = run(root, source, "2026-01")[0].replacement
+    assert done is not None
+    assert (done.added.rows, done.removed.rows) == (1, 0)
+    now = events(root, meter)
+    assert now.height == first.height + 1
+    assert set(first["idempotency_key"]) < set(now["idempotency_key"])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_preset_gives_the_usage_and_the_old_total_of_its_files(tmp_path: Path, name: str) -> None:
     case: Case = CASES[name]

@@ -77,6 +77,28 @@ class TestAws:
         bill = compared(root, "aws_cur_legacy_bill")
         assert (bill.old_total, bill.difference, bill.verdict) == (CUR_COST, 0, "PASS")
 
+    def test_a_month_that_is_refreshed_with_other_ids_and_invoices_replaces_the_old_one(
+        self, shared_data: Path, tmp_path: Path, prepared: Prepared
+    ) -> None:
+        real = shared_data / "cloud_bills" / "aws_cur_sample.csv"
+        rows = pl.read_csv(real, infer_schema=False)
+        refreshed = tmp_path / "refreshed.csv"
+        rows.tail(-1).with_columns(
+            (pl.col("identity/LineItemId") + "x").alias("identity/LineItemId"),
+            pl.lit("1234").alias("bill/InvoiceId"),
+        ).write_csv(refreshed)
+        root = prepared("aws_cur_legacy", "aws_cur/2023-11/report.csv", real)
+        run(root, "aws_cur_legacy", "2023-11")
+        (tmp_path / "legacy/aws_cur/2023-11/report.csv").unlink()
+        refreshed.rename(tmp_path / "legacy/aws_cur/2023-11/report.csv")
+        cost, _ = run(root, "aws_cur_legacy", "2023-11")
+        assert cost.replacement is not None
+        assert (cost.replacement.added.rows, cost.replacement.removed.rows) == (0, 1)
+        assert total(root, "aws_cost_usd") == (
+            1_280,
+            CUR_COST - Decimal(rows["lineItem/UnblendedCost"][0]),
+        )
+
     @pytest.mark.parametrize("kind", ["parquet", "csv"])
     def test_a_report_2_0_says_the_same(
         self, shared_data: Path, tmp_path: Path, prepared: Prepared, kind: str
