@@ -101,9 +101,9 @@ def import_partition(
             was, the rejected rows are in quarantine.
     """
     files = find_files(root, source, partition)
-    batch = _batch(root, catalog, source, partition, files)
     done: list[UsageImport | Staged] = []
     with at_work(root), WorkFolder(root) as work, Copies(root, files) as copies:
+        batch = _batch(root, catalog, source, partition, files)
         for index, usage in enumerate(source.usage):
             meter = catalog.meters[usage.meter]
             table, ledger = EventTable(root, meter), Ledger(root)

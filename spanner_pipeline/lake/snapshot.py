@@ -64,11 +64,12 @@ def state(
     not stale, with their places) and `said` (what the delivery holds of these, each key once).
 
     Raises:
-        SnapshotRefusedError: When nothing says which of two deliveries of a scope is later, or it
-            shrinks more than is declared.
+        SnapshotRefusedError: When nothing says which of two deliveries of a scope is later, it
+            shrinks more than is declared, or earlier imports had another identity or scope.
         SourceFileError: When one file has two revisions of a scope.
     """
     seen = ledger.seen(staged.source.source, table.meter.name)
+    _refuse_other_identity(ledger, table, staged)
     load_last(connection, table, standing_statements(ledger, table))
     _find_scopes(connection, staged)
     _refuse_overlap(connection, staged)
@@ -82,8 +83,9 @@ def state(
         SEMI JOIN (FROM scopes WHERE NOT stale) USING (scope)""")
     listing = ", ".join(map(literal, parts))
     read = f"""SELECT idempotency_key, {_scope(staged)} AS scope, quantity
-        FROM read_parquet([{listing}], hive_partitioning = false)
-        QUALIFY row_number() OVER (PARTITION BY idempotency_key
+        FROM read_parquet([{listing}], hive_partitioning = false)"""
+    if _snapshot(staged).row:  # else no key is there twice
+        read += """ QUALIFY row_number() OVER (PARTITION BY idempotency_key
             ORDER BY revision DESC NULLS LAST, source_file, source_line) = 1"""
     connection.execute(f"CREATE TEMP VIEW said AS {read if parts else 'FROM stands WHERE false'}")
     met = connection.execute("""
@@ -144,6 +146,17 @@ def _find_scopes(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
             "part of `source_file`; or `corrections: {order: …}`.",
             line=line,
         )
+    depth = _snapshot(staged).depth
+    [others] = connection.execute(f"""
+        SELECT min(import_batch) FROM stated
+        WHERE source = {literal(staged.source.source)} AND usage = {literal(staged.usage.name)}
+        AND len(string_split(scope, '|')) <> {depth}""").fetchall()
+    if others[0] is not None:
+        raise SnapshotRefusedError(
+            f"{others[0]} stated other scopes than {staged.source.source} declares now, and its "
+            "rows would count once more. Nothing was merged. Remedy: revert the imports of this "
+            "source first (`spanner-pipeline revert`, the newest first), or keep its `scope`."
+        )
     lowest = "coalesce(stated.revision, (-9223372036854775808)::BIGINT)"
     elsewhere = f'stated."partition" <> {literal(staged.partition)}'
     connection.execute(f"""
@@ -155,6 +168,26 @@ def _find_scopes(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
         FROM (SELECT scope, max(revision) AS revision FROM mentioned GROUP BY scope) AS mentioned
         LEFT JOIN (FROM stated WHERE source = {literal(staged.source.source)}
             AND usage = {literal(staged.usage.name)}) AS stated USING (scope)""")
+
+
+def _refuse_other_identity(ledger: Ledger, table: EventTable, staged: Staged) -> None:
+    """Refuse to count once more what was imported before the source had snapshots."""
+    others = [
+        record.batch
+        for record in ledger.standing(staged.source.source)
+        if record.usage == staged.usage.name
+        and record.scopes is None
+        and record.table == table.identity
+        and record.version_after != record.version_before
+    ]
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise SnapshotRefusedError(
+            f"{staged.source.source} is a snapshot now, and the lake holds rows of "
+            f"{staged.usage.name} that were imported under another identity ({others[0]}{more}); "
+            "they would count once more. Nothing was merged. Remedy: revert these imports first "
+            "(`spanner-pipeline revert`), or keep the identity."
+        )
 
 
 def _refuse_overlap(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:

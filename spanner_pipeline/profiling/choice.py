@@ -148,7 +148,8 @@ def _of_multiset(stored: Stored, proof: Proof) -> Iterator[str]:
     else:
         yield (
             "No set of columns that was tried identifies a row. A multiset takes a row for its "
-            "content: a corrected row would count beside the old one."
+            "content: a corrected row would count beside the old one. Where each export states its "
+            "whole period anew, write `identity: {snapshot: {scope: partition}}` instead."
         )
 
 

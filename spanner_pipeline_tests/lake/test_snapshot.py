@@ -216,6 +216,28 @@ class TestWhichIsLater:
             lake.deliver([*JANUARY[:9], JANUARY[9].but(rev="2")])
 
 
+class TestAnotherIdentity:
+    def test_rows_that_were_imported_under_another_one_do_not_count_again(
+        self, tmp_path: Path
+    ) -> None:
+        lake = TinyRoot(tmp_path, identity="multiset")
+        batch = lake.deliver(JANUARY).record.batch
+        lake.identity = {"snapshot": {"scope": "partition"}}
+        lake.declare()
+        with pytest.raises(SnapshotRefusedError, match=f"another identity .{batch}"):
+            lake.run()
+        revert(lake.root, lake.catalog, batch)
+        assert outcome(lake.run())[0] == of(10, 100)
+
+    def test_nor_do_those_of_other_scopes(self, make: Make) -> None:
+        lake = make()
+        lake.deliver(JANUARY)
+        lake.identity["snapshot"]["scope"] = "partition"
+        lake.declare()
+        with pytest.raises(SnapshotRefusedError, match="stated other scopes"):
+            lake.run()
+
+
 class TestRevert:
     def test_removed_rows_come_back_as_they_were(self, make: Make) -> None:
         lake = make(shrink="100%")
