@@ -16,11 +16,12 @@ from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.control import Total
 from spanner_pipeline.errors import SnapshotRefusedError, SourceFileError
 from spanner_pipeline.importing import UsageImport
+from spanner_pipeline.keys import idempotency_key, multiset_identity
 from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline.lake.revert import RevertRefusedError, revert
 from spanner_pipeline.plan import plan
 from spanner_pipeline_tests.conftest import Run
-from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes, shuffled
+from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot, balance, csv_bytes, shuffled
 
 MONTH = {"column": "time", "extract": "^(.{7})"}
 JANUARY = [Row(str(n), "acme", "10", f"2024-01-{n:02}T05:00:00Z") for n in range(1, 11)]
@@ -89,6 +90,29 @@ def test_columns_that_are_not_of_the_event_make_no_other_event(make: Make) -> No
     lake = make()
     lake.deliver(JANUARY)
     done = lake.deliver([row.but(id=f"line {row.id}", quantity="10.000") for row in JANUARY])
+    assert outcome(done) == (Total(), Total(), Total(), of(10, 100))
+
+
+def test_a_key_is_its_scope_what_the_event_says_and_which_occurrence(make: Make) -> None:
+    lake = make()
+    lake.deliver([row.but(region="eu") for row in GLOBEX])
+    said = "20240101T050000.000000 7 6:region:2:eu"
+    assert set(lake.events()["idempotency_key"]) == {
+        idempotency_key(
+            "legacy", "globex", "calls", ("globex", "2024-01", *multiset_identity(said, copy))
+        )
+        for copy in (1, 2)
+    }
+
+
+def test_a_dimension_that_rows_lack_makes_no_other_event(make: Make) -> None:
+    lake = make()
+    lake.deliver(JANUARY)
+    lake.dimensions = [REGION, {"name": "zone", "type": "string", "required": False}]
+    lake.usage = {"dimensions": {"region": "region"}}
+    lake.declare()
+    done = lake.run()
+    assert not done.unchanged
     assert outcome(done) == (Total(), Total(), Total(), of(10, 100))
 
 
