@@ -141,12 +141,12 @@ class Chosen:
     def gone(self) -> Total:
         """What was delivered of the window and is not in the lake any more."""
         events = "SELECT *, 1 AS one FROM gone WHERE inside"
-        found = totals_by(self._connection, events, ("one",), self.table.meter.decimals)
+        found = totals_by(self.connection, events, ("one",), self.table.meter.decimals)
         return found.get((1,), Total())
 
     def contradictions(self) -> Iterator[Contradiction]:
         """What was delivered and is gone from the lake or another event there now, by time."""
-        rows = self._connection.execute("""
+        rows = self.connection.execute("""
             SELECT idempotency_key, subject, timestamp, quantity, NULL AS now
             FROM gone WHERE inside
             UNION ALL SELECT idempotency_key, word.subject, word.timestamp, word.quantity,
