@@ -16,7 +16,7 @@ READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help backfill ui test test-slow test-ui bench bench-reconcile bench-dagster bench-deliver kill-deliver planted lint format lock test-tools sample clean
+.PHONY: help backfill ui test test-slow test-ui bench bench-extract bench-reconcile bench-dagster bench-deliver kill-deliver planted lint format lock test-tools sample clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ test-ui: $(READY) ## only the tests that drive a browser
 
 bench: $(READY) ## measure the merge beside bare engines and peers (N=10000000 events)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks $(N)
+
+bench-extract: $(READY) ## measure a CSV's whole way into the lake beside a bare copy (N=10000000 rows)
+	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.importing $(N)
 
 bench-reconcile: $(READY) ## measure a reconciliation beside a bare scan (N=10000000 events)
 	@$(BIN)/python -m spanner_pipeline_tests.benchmarks.reconciling $(N)

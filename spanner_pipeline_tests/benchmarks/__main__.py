@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from spanner_pipeline_tests.benchmarks.deliveries import Delivery, generate
-from spanner_pipeline_tests.benchmarks.profile import PARTS
+from spanner_pipeline_tests.benchmarks.profile import OF_MERGE
 from spanner_pipeline_tests.benchmarks.table import (
     Figures,
     aligned,
@@ -119,10 +119,10 @@ def _table(
 def _parts(rows: list[tuple[Line, dict[str, Figures]]]) -> str:
     """Where the CPU of each of our steps goes, in seconds."""
     body = [
-        [line.title, *(f"{figures['ours']['parts'].get(part, 0):.2f}" for part in PARTS)]
+        [line.title, *(f"{figures['ours']['parts'].get(part, 0):.2f}" for part in OF_MERGE)]
         for line, figures in rows
     ]
-    return f"where the CPU seconds go\n\n{aligned(['', *PARTS], body)}"
+    return f"where the CPU seconds go\n\n{aligned(['', *OF_MERGE], body)}"
 
 
 if __name__ == "__main__":

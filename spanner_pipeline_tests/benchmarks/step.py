@@ -2,7 +2,7 @@
 
 Prints JSON: CPU seconds (user and system, all threads) and wall seconds of the step alone, without
 the start of the interpreter and the imports; the peak memory of the whole process in GB; and the
-CPU seconds of the parts of a merge.
+CPU seconds of the parts of an import or a merge.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from spanner_pipeline_tests.benchmarks import ours, peers, reconciling
-from spanner_pipeline_tests.benchmarks.profile import watch
+from spanner_pipeline_tests.benchmarks import importing, ours, peers, reconciling
+from spanner_pipeline_tests.benchmarks.profile import OF_IMPORT, OF_MERGE, watch
 
 STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "scan": peers.scan,
@@ -27,6 +27,9 @@ STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
     "lake_scan": reconciling.scanning,
     "reconcile": reconciling.reconciling,
     "polars_reconcile": reconciling.with_polars,
+    "csv_copy": importing.copying,
+    "import": importing.by_partition,
+    "backfill": importing.backfilling,
 }
 """By name: what prepares a step on a delivery and returns it."""
 
@@ -34,7 +37,7 @@ STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
 def main() -> None:
     """Run one step: its name, the work folder, the delivery."""
     name, folder, delivery = sys.argv[1:]
-    parts = watch()
+    parts = watch(OF_IMPORT if name in ("import", "backfill") else OF_MERGE)
     step = STEPS[name](Path(folder), delivery)
     before, started = os.times(), time.perf_counter()
     step()

@@ -15,3 +15,12 @@ def test_the_bench_verifies_what_it_measured() -> None:
     assert "verified: 2,100 rows, every key once" in done.stderr
     for step in ("first import", "rows compared", "by digest", "corrected", "late", "moved"):
         assert step in done.stdout
+
+
+@pytest.mark.slow
+def test_the_bench_of_an_import_verifies_what_it_measured() -> None:
+    command = [sys.executable, "-m", "spanner_pipeline_tests.benchmarks.importing", "1000"]
+    done = subprocess.run([*command, "--quick"], capture_output=True, text=True, check=True)
+    assert "verified: 1,000 rows, every key once" in done.stderr
+    for part in ("one file", "extract", "pandera", "merge"):
+        assert part in done.stdout
