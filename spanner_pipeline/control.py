@@ -154,5 +154,7 @@ def totals_by_file(frame: pl.DataFrame) -> Mapping[str, Total]:
     """Rows and quantity of each source file in a frame of events."""
     return {
         str(file): Total(part.height, exact_sum(part["quantity"]))
-        for (file,), part in frame.partition_by("source_file", as_dict=True).items()
+        for (file,), part in frame.select("source_file", "quantity")
+        .partition_by("source_file", as_dict=True)
+        .items()
     }

@@ -175,6 +175,32 @@ def _mapped(
 def _keyed(
     source: Source, usage: Usage, mapped: Iterator[pl.DataFrame], folder: Path
 ) -> Iterator[pl.DataFrame]:
+    identity, scope = identity_columns(source), scope_columns(source)
+    key = key_sql(
+        source.source,
+        usage.meter,
+        usage.part,
+        identity,
+        scope=scope,
+        across_subjects=source.across_subjects,
+    )
+    key = f"{key} AS idempotency_key"
+    if scope:
+        key = f"{key}, {scope_sql(scope)} AS scope"
+    with open_duckdb(folder / "spill") as connection:
+        if identity is None:
+            yield from _keyed_together(connection, key, mapped)
+            return
+        connection.execute("SET preserve_insertion_order = true")
+        for events in mapped:  # of wide rows the key's columns alone go there and back
+            connection.register("rows", events.select("subject", *scope, *identity).to_arrow())
+            yield events.with_columns(connection.sql(f"SELECT {key} FROM rows").pl())
+
+
+def _keyed_together(
+    connection: duckdb.DuckDBPyConnection, key: str, mapped: Iterator[pl.DataFrame]
+) -> Iterator[pl.DataFrame]:
+    """Key rows that have no identity of their own, and so all together."""
     first = next(mapped, None)
     if first is None:
         return
@@ -190,23 +216,12 @@ def _keyed(
             failure.append(error)
             raise
 
-    key = key_sql(
-        source.source,
-        usage.meter,
-        usage.part,
-        identity_columns(source),
-        scope=scope_columns(source),
-        across_subjects=source.across_subjects,
-    )
-    with open_duckdb(folder / "spill") as connection:
-        connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
-        try:
-            scope = f", {scope_sql(scope_columns(source))} AS scope" if source.snapshot else ""
-            keyed = connection.sql(f"SELECT *, {key} AS idempotency_key{scope} FROM rows")
-            for batch in keyed.to_arrow_reader(_BATCH_ROWS):
-                yield pl.DataFrame(batch)
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise (failure[0] if failure else error) from None
+    connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
+    try:
+        for batch in connection.sql(f"SELECT *, {key} FROM rows").to_arrow_reader(_BATCH_ROWS):
+            yield pl.DataFrame(batch)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise (failure[0] if failure else error) from None
 
 
 def _split(

@@ -101,19 +101,23 @@ def split_fields(
         quote: One character around fields that hold separators; doubled inside. Empty: none.
         header: The names of the fields; a row with another number of them is `malformed`.
     """
-    quoted = pl.lit(value=False)
-    if quote:
-        quoted = pl.col("original").str.contains(quote, literal=True)
-    records = records.with_columns(quoted.alias("_quoted"))
-    plain = records.filter(~pl.col("_quoted"))
-    parts = []
-    if not plain.is_empty():
-        count = pl.col("original").str.count_matches(separator, literal=True) + 1
-        fields = pl.col("original").str.split_exact(separator, len(header) - 1)
-        parts.append(_named(plain, count != len(header), fields, header))
-    if plain.height < records.height:
-        parts.append(_split_quoted(records.filter("_quoted"), separator, quote, header))
-    return pl.concat(parts).sort("line") if len(parts) > 1 else parts[0]
+    if not quote:
+        return _split_plain(records, separator, header)
+    quoted = records["original"].str.contains(quote, literal=True)
+    if not quoted.any():
+        return _split_plain(records, separator, header)
+    parts = [_split_quoted(records.filter(quoted), separator, quote, header)]
+    if not quoted.all():
+        parts.append(_split_plain(records.filter(~quoted), separator, header))
+    return pl.concat(parts).sort("line")
+
+
+def _split_plain(records: pl.DataFrame, separator: str, header: list[str]) -> pl.DataFrame:
+    *_, last, beyond = names = [*(f"raw.{name}" for name in header), "_beyond"]
+    fields = pl.col("original").str.split_exact(separator, len(header))
+    split = records.select("line", "original", fields.struct.rename_fields(names).alias("_"))
+    malformed = pl.col(last).is_null() | pl.col(beyond).is_not_null()
+    return split.unnest("_").select("line", "original", malformed.alias("malformed"), *names[:-1])
 
 
 def _split_quoted(
@@ -136,12 +140,6 @@ def _split_quoted(
     malformed = ~whole | (pieces.list.len() != len(header))
     names = [str(index) for index in range(len(header))]
     fields = pieces.list.eval(unquoted).list.to_struct(fields=names)
-    return _named(records, malformed, fields, header)
-
-
-def _named(
-    records: pl.DataFrame, malformed: pl.Expr, fields: pl.Expr, header: list[str]
-) -> pl.DataFrame:
     renamed = fields.struct.rename_fields([f"raw.{name}" for name in header])
     return records.select(
         "line", "original", malformed.alias("malformed"), renamed.alias("_")

@@ -138,19 +138,21 @@ def map_usage(
     time_text = pl.col("text.timestamp")
     if usage.timestamp.below_microsecond == "cut":
         time_text = texts.cut_to_microseconds(usage.timestamp, time_text)
-    frame = frame.with_columns(
+    # Lazily, because only then Polars computes once what several of these have in common.
+    mapped = frame.lazy().with_columns(
         texts.of_four_digits(texts.naive_time(usage.timestamp, time_text)).alias("naive_time"),
         texts.aware_time(usage.timestamp, time_text).alias("_aware"),
         *_typed_dimensions(frame, meter),
         *_identity(frame, source),
     )
-    return frame.with_columns(
+    mapped = mapped.with_columns(
         _timestamp(usage.timestamp, zone).alias("timestamp"),
         _ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
         _revision(source).alias("revision"),
-    ).with_columns(
-        _out_of_scope(source, usage.timestamp).alias("out_of_scope"), *_content(source, meter)
     )
+    return mapped.with_columns(
+        _out_of_scope(source, usage.timestamp).alias("out_of_scope"), *_content(source, meter)
+    ).collect()
 
 
 def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:

@@ -18,6 +18,12 @@ from spanner_pipeline.meters import MAX_PRECISION
 
 NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _OFFSET_PATTERN = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|z|[+-]\d{2}(:?\d{2})?)$"
+_USUAL_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6})?Z?$"
+_MINUTE, _SECONDS = (0, 16), 17
+"""Where these stand in a text of the usual pattern."""
+
+_SECONDS_TYPE = pl.Decimal(8, 6)
+
 _NANOSECONDS = -3
 MICROSECONDS_UTC = pl.Datetime("us", "UTC")
 
@@ -94,12 +100,11 @@ def _first_read(timestamp: Timestamp, text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
 
 def _naive(format_: str, text: pl.Expr) -> pl.Expr:
     if format_ == ISO8601:
-        local = _iso(text)
-        return (
-            pl.when(~text.str.contains(_OFFSET_PATTERN))
-            .then(local)
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
-        )
+        usual, other = _iso_kinds(text)
+        usual = pl.when(~usual.str.ends_with("Z")).then(usual)
+        other = pl.when(~other.str.contains(_OFFSET_PATTERN)).then(other)
+        read = _iso(other).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+        return pl.coalesce(_usual_time(usual), read)
     if format_ in EPOCHS or names_offset(format_):
         return pl.lit(None, dtype=pl.Datetime("us"))
     return text.str.to_datetime(format_, time_unit="us", strict=False)
@@ -109,11 +114,12 @@ def _aware(format_: str, text: pl.Expr) -> pl.Expr:
     if format_ in EPOCHS:
         return _since_1970(text, EPOCHS[format_])
     if format_ == ISO8601:
-        return (
-            pl.when(text.str.contains(_OFFSET_PATTERN))
-            .then(_iso(text))
-            .str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC")
-            .cast(MICROSECONDS_UTC)
+        usual, other = _iso_kinds(text)
+        usual = pl.when(usual.str.ends_with("Z")).then(usual)
+        other = pl.when(other.str.contains(_OFFSET_PATTERN)).then(other)
+        read = _iso(other).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC")
+        return pl.coalesce(
+            _usual_time(usual).dt.replace_time_zone("UTC"), read.cast(MICROSECONDS_UTC)
         )
     if not names_offset(format_):
         return pl.lit(None, dtype=MICROSECONDS_UTC)
@@ -136,6 +142,24 @@ def _since_1970(text: pl.Expr, decimals: int) -> pl.Expr:
     fraction = text.str.extract(rf"\.([0-9]{{0,{decimals}}})").fill_null("")
     digits = text.str.extract(r"^(-?[0-9]+)") + fraction.str.pad_end(decimals, "0")
     return pl.when(fits).then(digits).cast(pl.Int64).cast(MICROSECONDS_UTC)
+
+
+def _iso_kinds(text: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """The texts as most exports write them, and all others; each null in the other's place."""
+    usual = text.str.contains(_USUAL_PATTERN)
+    return pl.when(usual).then(text), pl.when(~usual).then(text)
+
+
+def _usual_time(text: pl.Expr) -> pl.Expr:
+    """The clock of texts of the usual pattern.
+
+    Polars remembers the few minutes that it has read, and sums seconds up; one format for all of
+    it is read digit by digit for every row, and takes three times as long.
+    """
+    minute = text.str.slice(*_MINUTE).str.replace(" ", "T", literal=True)
+    seconds = text.str.slice(_SECONDS).str.strip_suffix("Z").cast(_SECONDS_TYPE)
+    microseconds = seconds.to_physical().cast(pl.Int64).cast(pl.Duration("us"))
+    return minute.str.to_datetime("%Y-%m-%dT%H:%M", strict=False, time_unit="us") + microseconds
 
 
 def _iso(text: pl.Expr) -> pl.Expr:

@@ -51,6 +51,56 @@ def test_a_count_is_its_moment_to_the_microsecond_or_finer_or_cut(
         assert without == exact
 
 
+NUMBER_PARTS = (
+    st.integers(0, 9999),
+    st.integers(0, 13),
+    st.integers(0, 32),
+    st.integers(0, 24),
+    st.integers(0, 60),
+    st.integers(0, 59),
+)
+PARTS = st.tuples(*NUMBER_PARTS, st.text("0123456789", max_size=6), st.sampled_from("T "))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(PARTS, min_size=1, max_size=20))
+def test_a_time_in_iso_8601_is_that_of_another_reader_or_none(
+    parts: list[tuple[int, int, int, int, int, int, str, str]],
+) -> None:
+    plain = []
+    for year, month, day, hour, minute, second, fraction, between in parts:
+        point = f".{fraction}" if fraction else ""
+        clock = f"{hour:02}:{minute:02}:{second:02}{point}"
+        plain.append(f"{year:04}-{month:02}-{day:02}{between}{clock}")
+    expected = []
+    for text in plain:
+        try:
+            # A year 0 is none for Python, nor one of four digits.
+            expected.append(datetime.fromisoformat(text) if "24:" not in text[11:14] else None)
+        except ValueError:
+            expected.append(None)
+    told, at = EventTime(column="at"), pl.col("t")
+    frame = pl.DataFrame({"t": plain}).with_columns(
+        z=at + "Z", zero=at + "+00:00", east=at + "+01:00"
+    )
+    read = frame.select(
+        naive=texts.naive_time(told, at),
+        z=texts.aware_time(told, pl.col("z")),
+        zero=texts.aware_time(told, pl.col("zero")),
+        east=texts.aware_time(told, pl.col("east")).dt.offset_by("1h"),
+        neither=pl.coalesce(
+            texts.naive_time(told, pl.col("z")),
+            texts.aware_time(told, at).dt.replace_time_zone(None),
+        ),
+    )
+    read = read.with_columns(
+        texts.of_four_digits(pl.col(name)).dt.replace_time_zone(None) for name in read.columns[:4]
+    )
+    for name in ("naive", "z", "zero", "east"):
+        assert read[name].to_list() == expected, name
+    assert read["neither"].null_count() == len(plain)
+
+
 def times(
     make_root: MakeRoot, timestamp: dict[str, Any], *rows: str, **changes: Any
 ) -> tuple[list[str], dict[str, int], Any]:
