@@ -19,6 +19,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.layout import Avro
 from spanner_pipeline.errors import SourceFileError
+from spanner_pipeline.sources.avro_blocks import LARGEST_BLOCK, PlainBlocks, UnreadableBlockError
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
 from spanner_pipeline.sources.typed import text_of_bytes
@@ -42,8 +43,9 @@ def read_rows(file: SourceFile, layout: Avro, needed: Sequence[str]) -> Iterator
     line = 1
     try:
         with file.path.open("rb") as stored:
-            blocks = fastavro.block_reader(stored)
+            blocks = fastavro.block_reader(PlainBlocks(stored, _with_own_types))  # type: ignore[arg-type]
             _refuse_recursion(file, blocks.writer_schema)
+            _refuse_lists_of_nothing(file, blocks.writer_schema)
             for block in blocks:
                 for rows in _in_parts(block):
                     lines = pl.int_range(line, line + len(rows), dtype=pl.Int64, eager=True)
@@ -53,10 +55,12 @@ def read_rows(file: SourceFile, layout: Avro, needed: Sequence[str]) -> Iterator
     except SourceFileError:
         raise
     except Exception as error:  # fastavro raises whatever its parts do over damaged bytes
+        said = str(error) if isinstance(error, UnreadableBlockError) else repr(error)
         raise SourceFileError(
             file.name,
-            f"is no readable Avro file after its record {line - 1:,}, or is cut off: {error!r}.",
-            "fetch it again from the old system; the codecs null, deflate, bzip2 and xz are known.",
+            f"is no readable Avro file after its record {line - 1:,}, or is cut off: {said}.",
+            "fetch it again from the old system, in blocks of up to "
+            f"{LARGEST_BLOCK >> 20} MiB; the codecs null, deflate, bzip2 and xz are known.",
         ) from error
 
 
@@ -102,6 +106,53 @@ def _refuse_recursion(file: SourceFile, schema: Any, within: tuple[str, ...] = (
             _refuse_recursion(file, one, inside)
 
 
+def _refuse_lists_of_nothing(file: SourceFile, schema: Any) -> None:
+    """A list of values that take no bytes may say that it has any number of them."""
+    schemas = list(_within(schema))
+    named = {one["name"]: one for one in schemas if isinstance(one, dict) and "name" in one}
+
+    def is_nothing(one: Any) -> bool:
+        kind = one.get("type") if isinstance(one, dict) else one
+        if kind == "record":
+            return all(is_nothing(field["type"]) for field in one["fields"])
+        if kind == "fixed":
+            return bool(one["size"] == 0)
+        return kind == "null" or (
+            isinstance(kind, str) and kind in named and is_nothing(named[kind])
+        )
+
+    for one in schemas:
+        if isinstance(one, dict) and one.get("type") == "array" and is_nothing(one["items"]):
+            raise SourceFileError(
+                file.name,
+                "has lists of values that hold nothing.",
+                "export flat rows from the old system.",
+            )
+
+
+def _within(schema: Any) -> Iterator[Any]:
+    """A schema and all schemas in it."""
+    yield schema
+    below: list[Any] = schema if isinstance(schema, list) else []
+    if isinstance(schema, dict):
+        below = [field["type"] for field in schema.get("fields", ())]
+        below += [schema[key] for key in ("type", "items", "values") if key in schema]
+    for one in below:
+        yield from _within(one)
+
+
+def _with_own_types(schema: Any) -> Any:
+    """A schema with decimals and times under names of ours, so that nobody else's are changed."""
+    if isinstance(schema, list):
+        return [_with_own_types(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    own = {key: _with_own_types(value) for key, value in schema.items()}
+    if f"{schema.get('type')}-{_OWN}{schema.get('logicalType')}" in _SPELLED:
+        own["logicalType"] = f"{_OWN}{schema['logicalType']}"
+    return own
+
+
 def _decimal(stored: bytes, schema: Any, _: Any = None) -> str:
     unscaled, scale = int.from_bytes(stored, "big", signed=True), schema.get("scale", 0)
     if scale > _LONGEST_SCALE:
@@ -124,14 +175,14 @@ def _time_of(decimals: int, zone: str) -> Any:
     return spell
 
 
-fastavro.read.LOGICAL_READERS.update(
-    {
-        "bytes-decimal": _decimal,
-        "fixed-decimal": _decimal,
-        **{
-            f"long-{local}timestamp-{unit}": _time_of(decimals, "" if local else "Z")
-            for unit, decimals in (("millis", 3), ("micros", 6), ("nanos", 9))
-            for local in ("", "local-")
-        },
-    }
-)
+_OWN = "spanner-"
+_SPELLED: dict[str, Any] = {
+    f"bytes-{_OWN}decimal": _decimal,
+    f"fixed-{_OWN}decimal": _decimal,
+    **{
+        f"long-{_OWN}{local}timestamp-{unit}": _time_of(decimals, "" if local else "Z")
+        for unit, decimals in (("millis", 3), ("micros", 6), ("nanos", 9))
+        for local in ("", "local-")
+    },
+}
+fastavro.read.LOGICAL_READERS.update(_SPELLED)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from datetime import date
+import tracemalloc
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import fastavro
 import pytest
 
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources import avro
+from spanner_pipeline.sources import avro, avro_blocks
 from spanner_pipeline_tests.sources.reading import make_source, read
 
 
@@ -110,6 +111,56 @@ def endless() -> bytes:
 def test_another_file_gets_a_clear_error(tmp_path: Path, content: bytes, said: str) -> None:
     with pytest.raises(SourceFileError, match=said):
         read(tmp_path, content, SOURCE)
+
+
+def swollen(codec: str, size: int) -> bytes:
+    """A file of one record whose text takes so many bytes."""
+    return stored("string", ["x" * size], codec=codec)
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz"])
+def test_a_block_is_unpacked_to_its_limit_and_no_further(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
+    monkeypatch.setattr(avro_blocks, "LARGEST_BLOCK", 1 << 20)
+    whole = read(tmp_path, swollen(codec, 1_000_000), SOURCE)
+    assert whole["raw.data.v"].str.len_bytes().to_list() == [1_000_000]
+    bomb = swollen(codec, 64 << 20)
+    tracemalloc.start()
+    with pytest.raises(SourceFileError, match="a block takes more than 1,048,576 bytes"):
+        read(tmp_path, bomb, SOURCE)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
+def test_a_block_that_claims_more_records_than_it_has_bytes_is_refused(tmp_path: Path) -> None:
+    fields = [{"name": "id", "type": "null"}]
+    file = io.BytesIO()
+    fastavro.writer(file, {"type": "record", "name": "r", "fields": fields}, [{"id": None}] * 9)
+    with pytest.raises(SourceFileError, match="a block of 0 bytes holds 9 records"):
+        read(tmp_path, file.getvalue(), make_source(["id"], family="avro"))
+
+
+NOTHING = {"type": "record", "name": "n", "fields": [{"name": "z", "type": "null"}]}
+
+
+@pytest.mark.parametrize("items", ["null", NOTHING, {"type": "fixed", "name": "f", "size": 0}])
+def test_a_list_of_nothing_is_refused_however_long_it_says_it_is(
+    tmp_path: Path, items: Any
+) -> None:
+    content = stored({"type": "array", "items": items}, [[]], codec="null")
+    with pytest.raises(SourceFileError, match="lists of values that hold nothing"):
+        read(tmp_path, content, SOURCE)
+
+
+def test_others_read_avro_as_they_always_did(tmp_path: Path) -> None:
+    type_ = logical("timestamp-micros")
+    content = stored(type_, [DAY * 10**6])
+    read(tmp_path, content, SOURCE)
+    [row] = fastavro.reader(io.BytesIO(content))
+    assert isinstance(row, dict)
+    assert row["data"]["v"] == datetime(2024, 1, 1, tzinfo=UTC)
 
 
 def test_a_path_that_no_record_has_is_told(tmp_path: Path) -> None:
