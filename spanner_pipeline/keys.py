@@ -16,7 +16,11 @@ import hashlib
 from collections.abc import Sequence
 from urllib.parse import quote, unquote
 
+import polars as pl
+
 PART_SEPARATOR = "|"
+UNRESERVED = r"^[A-Za-z0-9._~-]*$"
+"""A text that percent-encoding leaves as it is."""
 
 
 def idempotency_key(source: str, subject: str | None, meter: str, identity: Sequence[str]) -> str:
@@ -99,6 +103,27 @@ def _encoded(columns: Sequence[str]) -> list[str]:
 
 def _joined(pieces: Sequence[str]) -> str:
     return f" || '{PART_SEPARATOR}' || ".join(pieces)
+
+
+def unreserved_key(
+    source: str,
+    meter: str,
+    part: str | None,
+    identity: Sequence[str],
+    *,
+    across_subjects: bool = False,
+) -> pl.Expr:
+    """The same key for rows of which nothing is to be encoded, which most are; arguments as above.
+
+    Texts that stay as they are need no other engine; reaching one costs more than the key.
+    """
+    pieces = [pl.lit(quote(source, safe="") + ":")]
+    pieces += [] if across_subjects else [pl.col("subject")]
+    pieces.append(pl.lit(f":{quote(meter, safe='')}:"))
+    parts = [pl.col(column) for column in identity]
+    if part is not None:
+        parts.append(pl.lit(quote(part, safe="")))
+    return pl.concat_str(*pieces, pl.concat_str(parts, separator=PART_SEPARATOR))
 
 
 def _literal(text: str) -> str:

@@ -26,7 +26,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.events import aside_columns, event_columns
-from spanner_pipeline.keys import key_sql, scope_sql
+from spanner_pipeline.keys import UNRESERVED, key_sql, scope_sql, unreserved_key
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.customers import Customers
@@ -176,14 +176,8 @@ def _keyed(
     source: Source, usage: Usage, mapped: Iterator[pl.DataFrame], folder: Path
 ) -> Iterator[pl.DataFrame]:
     identity, scope = identity_columns(source), scope_columns(source)
-    key = key_sql(
-        source.source,
-        usage.meter,
-        usage.part,
-        identity,
-        scope=scope,
-        across_subjects=source.across_subjects,
-    )
+    names, across = (source.source, usage.meter, usage.part), source.across_subjects
+    key = key_sql(*names, identity, scope=scope, across_subjects=across)
     key = f"{key} AS idempotency_key"
     if scope:
         key = f"{key}, {scope_sql(scope)} AS scope"
@@ -192,8 +186,14 @@ def _keyed(
             yield from _keyed_together(connection, key, mapped)
             return
         connection.execute("SET preserve_insertion_order = true")
+        unreserved = unreserved_key(*names, identity, across_subjects=across)
         for events in mapped:  # of wide rows the key's columns alone go there and back
-            connection.register("rows", events.select("subject", *scope, *identity).to_arrow())
+            named = events.select("subject", *scope, *identity)
+            plain = pl.all_horizontal(pl.all().str.contains(UNRESERVED).all())
+            if not scope and named.select(plain).item():
+                yield events.with_columns(unreserved.alias("idempotency_key"))
+                continue
+            connection.register("rows", named.to_arrow())
             yield events.with_columns(connection.sql(f"SELECT {key} FROM rows").pl())
 
 
@@ -254,7 +254,8 @@ def _split(
         (LEFT_OUT, left_out.rename({"out_of_scope": "why"}), ["why", *aside_columns(staged.meter)]),
     ):
         if not rows.is_empty():
-            rows.select(columns).write_parquet(staged.folder / f"{kind}-{index:06}.parquet")
+            file = staged.folder / f"{kind}-{index:06}.parquet"
+            rows.select(columns).write_parquet(file, compression="lz4", statistics=False)
 
 
 def _stated(events: pl.DataFrame) -> pl.DataFrame:

@@ -189,7 +189,7 @@ def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule
 def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> list[Rule]:
     missing = text.is_null()
     naive = pl.col("naive_time")
-    finer = texts.finer_than_microseconds(usage.timestamp, text)
+    finer = pl.col("too_fine")
     rules = [Rule(reasons.TIMESTAMP_TOO_PRECISE, ~finer | missing, text)]
     if usage.timestamp.below_microsecond == "cut":
         finer, rules = pl.lit(value=False), []

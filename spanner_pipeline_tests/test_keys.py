@@ -5,11 +5,19 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from urllib.parse import quote
 
 import duckdb
+import polars as pl
 import pytest
 
-from spanner_pipeline.keys import idempotency_key, key_sql, multiset_identity
+from spanner_pipeline.keys import (
+    UNRESERVED,
+    idempotency_key,
+    key_sql,
+    multiset_identity,
+    unreserved_key,
+)
 
 GOLDEN = Path(__file__).parent / "golden" / "keys.csv"
 
@@ -37,6 +45,26 @@ def test_sql_spells_the_golden_keys_too() -> None:
                 f"SELECT {sql} FROM (SELECT ? AS subject, {named})", [subject, *identity]
             ).fetchall()
         assert found == [(row["key"],)]
+
+
+def test_unreserved_keys_are_those_of_sql_and_no_others_are_taken_for_such() -> None:
+    for row in ROWS:
+        identity = json.loads(row["identity"])
+        columns = {f"identity.{index}": part for index, part in enumerate(identity)}
+        across = row["subject"] == ""
+        subject = "anyone" if across else row["subject"]
+        frame = pl.DataFrame({"subject": [subject], **{name: [v] for name, v in columns.items()}})
+        key = unreserved_key(
+            row["source"], row["meter"], None, list(columns), across_subjects=across
+        )
+        encoded = any(quote(text, safe="") != text for text in (subject, *identity))
+        unreserved = frame.select(pl.all_horizontal(pl.all().str.contains(UNRESERVED))).item()
+        assert unreserved is not encoded
+        if unreserved:
+            assert frame.select(key).item() == row["key"]
+    parted = pl.DataFrame({"subject": ["org_1"] * 2, "id": ["7", None]})
+    key = unreserved_key("s", "tokens", "in:put's", ["id"])
+    assert parted.select(key).to_series().to_list() == ["s:org_1:tokens:7|in%3Aput%27s", None]
 
 
 def test_golden_identities_are_distinct_and_so_are_their_keys() -> None:

@@ -27,7 +27,7 @@ from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.replaced import Replaced
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile
-from spanner_pipeline.lake.writing import DAY, WrittenFile, write_day, write_without
+from spanner_pipeline.lake.writing import DAY, WrittenFile, write_day, write_frames, write_without
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
@@ -99,7 +99,7 @@ class Change:
 def changing(
     connection: duckdb.DuckDBPyConnection,
     table: EventTable,
-    entering: Callable[[date], str],
+    entering: Callable[[date], str | Iterator[pl.DataFrame]],
     totals: Totals,
     leaving: str,
     merged: Sequence[LakeFile] = (),
@@ -110,7 +110,8 @@ def changing(
     Args:
         connection: Where the rows can be selected.
         table: The table, as it was opened.
-        entering: SQL that selects the rows that enter on a day.
+        entering: The rows that enter on a day: SQL that selects them, or the rows, where no files
+            are merged.
         totals: What enters, by day and source file.
         leaving: The name of a table with the events that leave and their place in the lake
             (`lake_file`, `lake_row`).
@@ -130,7 +131,11 @@ def changing(
         make_room(connection)
         for day in sorted({*(day for day, _ in totals), *(file.day for file in merged)}):
             rows = sum(total.rows for (of, _), total in totals.items() if of == day)
-            pieces = [f"FROM ({entering(day)})"] if rows else []
+            found = entering(day) if rows else None
+            if isinstance(found, Iterator):
+                change.added += write_frames(found, table.path, day)
+                continue
+            pieces = [f"FROM ({found})"] if found else []
             if files := [file for file in merged if file.day == day]:
                 rows += sum(file.rows or 0 for file in files)
                 pieces.append(table.select(files=files))

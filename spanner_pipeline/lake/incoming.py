@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.lake.sums import literal, totals_by
-from spanner_pipeline.lake.writing import DAY
+from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.lake.writing import DAY, ROWS_PER_FILE
 from spanner_pipeline.staging import Staged
 
 _DAY_OF_EVENT = 'CAST(make_timestamp(epoch_us("timestamp")) AS DATE)'
@@ -34,7 +36,7 @@ class Incoming:
         connection: duckdb.DuckDBPyConnection,
         staged: Staged,
         parts: Sequence[Path],
-        empty: str,
+        table: EventTable,
     ) -> None:
         """Count them by day; cut them into days where they come mixed.
 
@@ -42,10 +44,11 @@ class Incoming:
             connection: Where they are counted.
             staged: The delivery.
             parts: Its parts with the rows that count.
-            empty: SQL that selects no events, with the table's columns.
+            table: Where they shall enter.
         """
         self._columns = ", ".join(f'"{name}"' for name in event_columns(staged.meter))
-        self._empty = f"SELECT {self._columns}, {DAY} FROM ({empty})"
+        self._empty = f"SELECT {self._columns}, {DAY} FROM ({table.empty()})"
+        self._no_events = pl.DataFrame(table.schema().empty_table()).drop(DAY)
         self.source, self.batch = staged.source, staged.batch
         name, batch = literal(staged.source.source), literal(staged.batch)
         self.constants = f"{name} AS source, {batch} AS import_batch"
@@ -101,6 +104,20 @@ class Incoming:
         others = len(chosen) < len(self._parts) and not self._mixed.isdisjoint(parts)
         where = f" WHERE {_DAY_OF_EVENT} IN ({_dates(chosen)})" if others else ""
         return f"SELECT {self._columns}, {_DAY_OF_EVENT} AS {DAY} FROM {_read(parts)}{where}"
+
+    def frames(self, day: date) -> Iterator[pl.DataFrame]:
+        """The events of a day in the table's columns, without the partition column, bit by bit."""
+        midnight = datetime.combine(day, time(), UTC)
+        of_day = pl.col("timestamp").is_between(midnight, midnight + timedelta(days=1), "left")
+        for part in sorted(self._parts[day]):
+            events = pl.scan_parquet(part, hive_partitioning=False, glob=False)
+            height = events.select(pl.len()).collect().item()
+            for offset in range(0, height, ROWS_PER_FILE):
+                frame = events.slice(offset, ROWS_PER_FILE).collect()
+                if part in self._mixed:
+                    frame = frame.filter(of_day)
+                # Columns that the meter had before are null; another type than the table's raises.
+                yield pl.concat([self._no_events, frame], how="diagonal")
 
 
 def _read(parts: Collection[object]) -> str:

@@ -103,7 +103,7 @@ def merge(
             if staged.source.snapshot is not None:
                 stated = state(connection, table, staged, ledger)
                 parts = stated.parts
-            incoming = Incoming(connection, staged, parts, table.empty())
+            incoming = Incoming(connection, staged, parts, table)
             settlement = settle(connection, table, incoming)
             outcomes, builds_on = settlement.outcomes, settlement.builds_on
             leaving, removed = "replaced", 0

@@ -6,11 +6,12 @@ Belongs here: the outcome of rows. Not here: writing and committing (`change`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
+import polars as pl
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.engine import allow_rows
@@ -19,7 +20,7 @@ from spanner_pipeline.lake.incoming import Incoming
 from spanner_pipeline.lake.search import find_existing, number_texts
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, by_day
-from spanner_pipeline.lake.writing import DAY
+from spanner_pipeline.lake.writing import DAY, SORT_ON_DISK
 from spanner_pipeline.meters import Meter
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
@@ -73,15 +74,21 @@ class Settlement:
                 entering[day, file] += total
         return dict(entering)
 
-    def entering_on(self, incoming: Incoming, day: date) -> str:
-        """SQL that selects the rows that enter the lake on a day."""
+    def entering_on(self, incoming: Incoming, day: date) -> str | Iterator[pl.DataFrame]:
+        """The rows that enter the lake on a day: SQL that selects them, or all that was delivered.
+
+        So many rows that they are sorted on disk are selected in any case.
+        """
         of_day = f"WHERE {DAY} = DATE '{day}'"
         settled = f"""SELECT * EXCLUDE (first, place, outcome), {incoming.constants}
             FROM settled {of_day} AND {ENTERS}"""
         if all(of != day for of, _ in self.fresh):
             return settled
+        contested = any(of == day for of, *_ in self.settled)
+        if day not in self.compared and not contested and incoming.days[day] <= SORT_ON_DISK:
+            return incoming.frames(day)
         fresh = f"FROM differing {of_day}" if day in self.compared else incoming.select([day])
-        if not self.settled:
+        if not contested:
             return fresh
         return f"""SELECT * FROM ({fresh})
             ANTI JOIN (FROM settled {of_day}) USING (idempotency_key)

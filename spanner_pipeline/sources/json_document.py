@@ -19,7 +19,7 @@ from spanner_pipeline.configuration.layout import Json
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.files import SourceFile
 from spanner_pipeline.sources.json_lines import parse_objects
-from spanner_pipeline.sources.lines import BLOCK_CHARACTERS, LONGEST_LINE, open_text
+from spanner_pipeline.sources.lines import BLOCK_SIZE, LONGEST_LINE, open_text
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _LINE_BREAK = r"\s*[\r\n]\s*"  # in valid JSON it never stands inside a string
@@ -57,7 +57,7 @@ def _batches(elements: Iterator[str]) -> Iterator[list[str]]:
     for element in elements:
         rows.append(element)
         characters += len(element)
-        if characters >= BLOCK_CHARACTERS or len(rows) >= _BATCH_ROWS:
+        if characters >= BLOCK_SIZE or len(rows) >= _BATCH_ROWS:
             yield rows
             rows, characters = [], 0
     if rows:
@@ -176,6 +176,6 @@ class _Document:
 
     def _read_on(self) -> None:
         self._line += self._text.count("\n", 0, self._at)
-        block = self._stream.read(BLOCK_CHARACTERS)
+        block = self._stream.read(BLOCK_SIZE)
         self._text, self._at = self._text[self._at :] + block, 0
         self._ended = not block

@@ -26,7 +26,9 @@ import pyarrow as pa
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.sources.files import SourceFile
 
-BLOCK_CHARACTERS = 8 << 20
+BLOCK_SIZE = 8 << 20
+"""Bytes, or characters of a text, that are read at once."""
+
 LONGEST_LINE = 16 << 20
 """Characters of a line or record beyond which it is no usage event, and would fill the memory."""
 
@@ -71,17 +73,22 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
     Raises:
         SourceFileError: When the file is cut off or not in the declared encoding.
     """
-    first = 1
-    with open_text(file, encoding) as text:
-        while block := text.read(BLOCK_CHARACTERS):
-            rest = text.readline(LONGEST_LINE)
-            if len(rest) == LONGEST_LINE:
+    decoder = codecs.getincrementaldecoder(_codec(encoding))()
+    first, rest, final = 1, "", False
+    with _telling_damage(file, encoding), _open(file.path) as binary:
+        while not final:
+            stored = binary.read(BLOCK_SIZE)
+            final = not stored
+            text = rest + decoder.decode(stored, final)
+            end = len(text) if final else text.rfind("\n") + 1
+            block, rest = text[:end], text[end:]
+            if len(rest) >= LONGEST_LINE:
                 raise _too_long(file, first + block.count("\n"))
-            block += rest
-            batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
-            numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
-            yield batch.select(numbers.alias("line"), "original")
-            first += batch.height
+            if block:
+                batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
+                numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
+                yield batch.select(numbers.alias("line"), "original")
+                first += batch.height
 
 
 @contextmanager
@@ -91,12 +98,19 @@ def open_text(file: SourceFile, encoding: str) -> Iterator[IO[str]]:
     Raises:
         SourceFileError: When the file is cut off or not in the declared encoding.
     """
+    with (
+        _telling_damage(file, encoding),
+        _open(file.path) as binary,
+        io.TextIOWrapper(binary, _codec(encoding), newline="\n") as text,
+    ):
+        yield text
+
+
+@contextmanager
+def _telling_damage(file: SourceFile, encoding: str) -> Iterator[None]:
+    """Say what is wrong with a file that cannot be read to its end."""
     try:
-        with (
-            _open(file.path) as binary,
-            io.TextIOWrapper(binary, _codec(encoding), newline="\n") as text,
-        ):
-            yield text
+        yield
     except UnicodeError as error:
         raise SourceFileError(
             file.name,

@@ -4,7 +4,8 @@ A mapped batch has, for each row: where it came from (`source_file`, `source_lin
 `malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
 made from (`text.*`), for messages; `is_number` (the quantity's text is one, as declared);
 `scope.*`, `identity.*` and `content` for the key; `out_of_scope` (why the row is left out, else
-null) and `ambiguous_time` (its hour existed twice).
+null), `ambiguous_time` (its hour existed twice) and `too_fine` (its time says more than
+microseconds).
 Values that could not be read are null; `validation` says why.
 """
 
@@ -142,6 +143,7 @@ def map_usage(
     mapped = frame.lazy().with_columns(
         texts.of_four_digits(texts.naive_time(usage.timestamp, time_text)).alias("naive_time"),
         texts.aware_time(usage.timestamp, time_text).alias("_aware"),
+        texts.finer_than_microseconds(usage.timestamp, pl.col("text.timestamp")).alias("too_fine"),
         *_typed_dimensions(frame, meter),
         *_identity(frame, source),
     )
@@ -162,8 +164,7 @@ def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:
         time = pl.coalesce(time, local)
     if timestamp.below_microsecond == "cut":
         return texts.of_four_digits(time)
-    finer = texts.finer_than_microseconds(timestamp, pl.col("text.timestamp"))
-    return pl.when(~finer).then(texts.of_four_digits(time))
+    return pl.when(~pl.col("too_fine")).then(texts.of_four_digits(time))
 
 
 def _ambiguous(timestamp: Timestamp, zone: str | None) -> pl.Expr:

@@ -161,7 +161,8 @@ def _with_origin(
     ]
     columns.append(pl.lit(PurePath(file.name).name).alias(raw(SOURCE_FILE)))
     columns.append(pl.lit(file.revision, dtype=pl.Int64).alias("revision"))
-    return batch.select(columns)
+    # Where columns are cut differently, Polars would copy all of them at every further step.
+    return batch.select(columns).rechunk()
 
 
 def _refuse_cut_end(file: SourceFile, layout: Layout, batch: pl.DataFrame) -> None:

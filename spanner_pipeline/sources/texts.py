@@ -42,7 +42,7 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
         decimals: Digits after the point that the result holds.
     """
     text = pl.col(column)
-    fits = text.str.contains(rf"^[+-]?\d*(\.\d{{0,{decimals}}}0*)?$") & is_number(text)
+    fits = text.str.contains(rf"^[+-]?[0-9]*(\.[0-9]{{0,{decimals}}}0*)?$")
     if frame[column].str.contains("[eE]").any():
         mantissa = text.str.extract(r"^[+-]?([^eE]*)")
         exponent = text.str.extract(r"[eE]([+-]?\d+)$").str.strip_prefix("+").cast(pl.Int32)
@@ -55,6 +55,7 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
         needed = pl.when(digits > 0).then(digits).otherwise(-zeros) - exponent
         needed = pl.when(mantissa.str.contains("[1-9]")).then(needed).otherwise(0)
         fits = fits | (is_number(text) & (needed <= decimals).fill_null(value=False))
+    # A text that fits and has no digit is no number, nor is it for Polars.
     value = text.cast(pl.Decimal(MAX_PRECISION, decimals), strict=False)
     return pl.when(fits).then(value)
 

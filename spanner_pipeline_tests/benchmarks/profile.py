@@ -26,7 +26,7 @@ OF_MERGE: dict[str, list[tuple[Any, str]]] = {
     "search": [(settle, "find_existing")],
     "repeats": [(settle, "_find_repeated")],
     "decide": [(settle, "_decide")],
-    "write": [(change, "write_day"), (change, "write_without")],
+    "write": [(change, name) for name in ("write_day", "write_frames", "write_without")],
     "check": [(change, "_expected"), (change, "_check")],
 }
 """What each part of a merge is called here, and the functions that do it."""

@@ -13,7 +13,7 @@ import pytest
 
 from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.profiling.examine import Profile, examine
-from spanner_pipeline.sources.lines import BLOCK_CHARACTERS
+from spanner_pipeline.sources.lines import BLOCK_SIZE
 from spanner_pipeline_tests.profiling.choosing import write
 
 ROWS = [("Zoë, Inc.", "7", "2024-01-02T03:04:05Z"), ('The "Hub"', "8", "2024-01-02T03:04:06Z")]
@@ -68,11 +68,11 @@ def test_encodings(tmp_path: Path, encoding: str, declared: str | None) -> None:
 
 
 def test_an_odd_byte_late_in_the_file_decides_on_the_encoding(tmp_path: Path) -> None:
-    rows = "".join(f"{n},{'a' * 150}\n" for n in range(BLOCK_CHARACTERS // 140))
+    rows = "".join(f"{n},{'a' * 150}\n" for n in range(BLOCK_SIZE // 140))
     content = ("id,name\n" + rows).encode() + b"-1,M\xfcller\n"
     found = examine(write(tmp_path / "f", content))
     assert layout(found)["encoding"] == "cp1252"
-    assert found.stored.rows == found.columns[0].distinct == BLOCK_CHARACTERS // 140 + 1
+    assert found.stored.rows == found.columns[0].distinct == BLOCK_SIZE // 140 + 1
 
 
 @pytest.mark.parametrize(

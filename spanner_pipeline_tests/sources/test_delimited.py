@@ -46,7 +46,7 @@ def test_any_csv_reads_as_it_was_written(
     writer = csv.writer(written, lineterminator=line_end, quoting=quoting)
     writer.writerows([COLUMNS, *rows])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "BLOCK_CHARACTERS", block)
+        patch.setattr(lines, "BLOCK_SIZE", block)
         found = read(tmp_path_factory.mktemp("csv"), written.getvalue(), make_source(COLUMNS))
     # A line end inside quotes loses its carriage return, as line ends do everywhere.
     expected = [tuple(f.replace("\r\n", "\n") or None for f in row) for row in rows]
@@ -58,7 +58,7 @@ def test_any_csv_reads_as_it_was_written(
 def test_line_numbers_are_those_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(lines, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(lines, "BLOCK_SIZE", block)
     text = 'a,b,c\n1,x,y\n\n\r\n2,"x\n\ny",z\n\n3,x,y'
     found = read(tmp_path, text, make_source(COLUMNS))
     assert found["line"].to_list() == [2, 5, 9]

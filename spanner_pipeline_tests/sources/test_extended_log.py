@@ -33,7 +33,7 @@ def test_fields_are_found_by_name_a_dash_is_null_and_escapes_stay(tmp_path: Path
 def test_columns_may_change_inside_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
 ) -> None:
-    monkeypatch.setattr(lines, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(lines, "BLOCK_SIZE", block)
     text = (
         "#Fields: date bytes\r\n2026-01-01 1\r\n"
         "#Date: 2026-01-02\r\n#Fields: bytes host date\r\n2 a 2026-01-02\r\n\r\n"

@@ -23,7 +23,7 @@ FRAME: dict[str, Any] = {"preamble": 2, "footer": {"lines": 2, "starts_with": "T
 def test_rows_between_preamble_and_footer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, tail: str, footer: Any
 ) -> None:
-    monkeypatch.setattr(lines, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(lines, "BLOCK_SIZE", block)
     tail = tail.replace(",\x1a", ",\n\x1a")
     found = read(tmp_path, TEXT + tail, make_source(COLUMNS, preamble="2", footer=footer))
     assert found.select("line", "raw.a", "raw.b").rows() == [

@@ -33,7 +33,7 @@ def table(folder: Path, content: str | bytes, rows: str = "", **more: Any) -> pl
 @pytest.fixture(params=[1, 7, 8 << 20], ids="block{}".format)
 def _blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the blocks fall, the rows are the same."""
-    monkeypatch.setattr(json_document, "BLOCK_CHARACTERS", request.param)
+    monkeypatch.setattr(json_document, "BLOCK_SIZE", request.param)
 
 
 @pytest.mark.usefixtures("_blocks")
@@ -63,7 +63,7 @@ def test_the_rows_of_an_array_keep_digits_places_and_texts(
 def test_a_document_cut_off_anywhere_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, document: str, block: int
 ) -> None:
-    monkeypatch.setattr(json_document, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(json_document, "BLOCK_SIZE", block)
     for end in range(1, len(document)):
         with pytest.raises(SourceFileError, match="cut off"):
             table(tmp_path, document[:end], "Records" if document[0] == "{" else "")
@@ -106,7 +106,7 @@ def test_a_value_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(json_document, "LONGEST_LINE", 5_000)
-    monkeypatch.setattr(json_document, "BLOCK_CHARACTERS", 1_000)
+    monkeypatch.setattr(json_document, "BLOCK_SIZE", 1_000)
     with pytest.raises(SourceFileError, match="more than 5,000 characters"):
         table(tmp_path, f'[{{"id": 1, "n": {{"v": "{"9" * 20_000}"}}}}]')
 
@@ -136,7 +136,7 @@ def test_a_byte_order_mark_is_no_part_of_the_document(tmp_path: Path, encoding: 
 def test_memory_does_not_grow_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_document, "BLOCK_CHARACTERS", 200_000)
+    monkeypatch.setattr(json_document, "BLOCK_SIZE", 200_000)
     peaks = []
     source = make_source(["id", "n.v"], family="json", rows="Records")
     for rows in (10_000, 80_000):

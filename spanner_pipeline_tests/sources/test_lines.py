@@ -77,7 +77,7 @@ def test_line_ends_and_odd_bytes_keep_lines_whole(tmp_path: Path) -> None:
 def test_blocks_may_end_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, block: int
 ) -> None:
-    monkeypatch.setattr(lines, "BLOCK_CHARACTERS", block)
+    monkeypatch.setattr(lines, "BLOCK_SIZE", block)
     found = read(tmp_path, text, make_source(["a"]))
     whole = text.splitlines()
     assert list(zip(found["line"], found["raw.a"], strict=True)) == [
