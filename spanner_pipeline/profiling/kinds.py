@@ -14,8 +14,10 @@ from typing import Literal
 import polars as pl
 
 from spanner_pipeline.configuration import patterns
+from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import EPOCHS, ISO8601, Timestamp
 from spanner_pipeline.sources import texts
+from spanner_pipeline.sources.numbers import plain_number
 
 NULL_WORDS = ("NULL", "null", "NA", "N/A", "n/a", "None", "\\N", "NaN", "nan", "-")
 """What exports write for nothing; among numbers and times these words can be nothing else."""
@@ -77,14 +79,14 @@ class Kind:
     time: Timestamp | None = None
     aware: bool = False
     thousands: str = ""
-    decimal: str = "."
+    decimal: Literal[".", ","] = "."
 
     def matches(self, text: pl.Expr) -> pl.Expr:
         """Whether texts are of this kind."""
         if self.family == "time":
             return self.moment(text).is_not_null()
         if self.family == "number":
-            return self._spelled(text)
+            return self.plain(text).is_not_null()
         return pl.lit(value=True)
 
     def moment(self, text: pl.Expr) -> pl.Expr:
@@ -99,19 +101,19 @@ class Kind:
         return pl.when(moment.is_between(_EARLIEST, _LATEST, closed="left")).then(moment)
 
     def plain(self, text: pl.Expr) -> pl.Expr:
-        """The plain spelling of a number of this kind."""
-        if self.thousands:
-            text = text.str.replace_all(self.thousands, "", literal=True)
-        if self.decimal != ".":
-            text = text.str.replace(self.decimal, ".", literal=True)
-        return text
+        """The plain spelling of a number of this kind; null for other texts.
 
-    def _spelled(self, text: pl.Expr) -> pl.Expr:
-        if self == PLAIN:
-            return texts.is_number(text)
-        group, decimal = re.escape(self.thousands), re.escape(self.decimal)
-        grouped = rf"[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|" if self.thousands else ""
-        return text.str.contains(rf"^[+-]?(?:{grouped}[0-9]+)(?:{decimal}[0-9]+)?$")
+        An import takes `0,824` for 824 where `,` is declared to group; here it speaks against that.
+        """
+        if self.thousands:
+            text = pl.when(~text.str.contains(rf"^[+-]?0+{re.escape(self.thousands)}")).then(text)
+        return plain_number(self._declared, text)
+
+    @property
+    def _declared(self) -> Quantity:
+        return Quantity.model_validate(
+            {"column": "-", "decimal": self.decimal, "thousands": self.thousands}
+        )
 
 
 def _time(label: str, format_: str, *, aware: bool) -> Kind:
