@@ -2,7 +2,8 @@
 
 A folder that did not change costs a look at each file, not a read. Content is known by digest, as
 the ledger knows it: a file that is only touched, or moved and brought back, is not new. What was
-reverted is not new either; whoever took it out decides when it comes back.
+reverted is not new either; whoever took it out decides when it comes back. Where rows had no
+customer, another lookup file makes their partition new: importing it again lets them in.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.ledger import Ledger, batch_name
 from spanner_pipeline.root import DataRoot
-from spanner_pipeline.sources.files import ListedFile, find_files, list_files
+from spanner_pipeline.sources.files import ListedFile, digest_now, find_files, list_files
 from spanner_pipeline.sources.tables import asks_a_server
+from spanner_pipeline.unmapped import lookup_files, mendable
 from spanner_pipeline.whole import written_whole
 
 SETTLING = timedelta(seconds=10)
@@ -98,32 +100,37 @@ def look(
         now: The time.
     """
     listed = list_files(root, source, set(keys))
+    lookups = lookup_files(root, source)
     listing = listing_mark(
-        [file for key in sorted(listed) for file in listed[key]], *sorted(listed)
+        [file for key in sorted(listed) for file in listed[key]] + lookups, *sorted(listed)
     )
     ledger = Ledger(root)
+    anew = set(mendable(root, source)) if before.asked or listing != before.listing else set()
     waiting = {
         key: content
         for key, content in before.asked.items()
-        if key in listed and content not in ledger.delivered(source, key)
+        if key in listed
+        and (key in anew or content.split()[0] not in ledger.delivered(source, key))
     }
     arrived: dict[str, str] = {}
     settling: list[str] = []
     unread: list[str] = []
     if listing != before.listing:
         contents = _Contents(root, source)
+        # What failed for want of a customer is tried again with another file.
+        customers = "".join(f" {digest_now(root, file.name, {})}" for file in lookups)
         for key in (key for key in keys if key in listed):
-            if any(is_fresh(file, now) for file in listed[key]):
+            if any(is_fresh(file, now) for file in [*listed[key], *lookups]):
                 settling.append(key)
                 continue
-            if asks_a_server(source) and ledger.delivered(source, key):
+            if asks_a_server(source) and key not in anew and ledger.delivered(source, key):
                 continue  # whether it is as it was, only an import finds out
             content = contents.of(key, listed[key])
             if content is None:
                 unread.append(key)
-            elif content in ledger.delivered(source, key):
+            elif content in ledger.delivered(source, key) and key not in anew:
                 waiting.pop(key, None)
-            elif waiting.get(key) != content:
+            elif waiting.get(key) != (content := f"{content}{customers}"):
                 waiting.pop(key, None)
                 arrived[key] = content
         contents.keep(listed)

@@ -11,7 +11,6 @@ from itertools import count
 
 import polars as pl
 
-from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals, Replacement, Total
 from spanner_pipeline.engine import open_duckdb
@@ -37,13 +36,11 @@ from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.customers import read_customers
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
+from spanner_pipeline.unmapped import tell_unmapped
 from spanner_pipeline.whole import written_whole
 
 PARTITION_DONE = "partition_done"
 """Set in the log record that says that a partition is through, for progress bars."""
-
-_SHOWN = 10
-"""How many ids without a customer are named."""
 
 STAGES = ("extracted", "keyed", "validated", "merged")
 
@@ -124,7 +121,7 @@ def import_partition(
         for staged in done:
             if isinstance(staged, Staged):
                 write_rejected(root, staged)
-                _tell_unmapped(source, partition, staged)
+                tell_unmapped(source, partition, staged)
         if any(isinstance(staged, Staged) for staged in done):
             write_repair_files(root, source, files, batch)
         for staged in done:
@@ -174,24 +171,6 @@ def _summary(done: UsageImport) -> str:
         f"already present, {totals.corrected.rows} corrected, {totals.conflicting.rows} "
         f"conflicting, {totals.rejected.rows} rejected, {totals.out_of_scope.rows} out of scope"
         f"{removed}"
-    )
-
-
-def _tell_unmapped(source: Source, partition: str, staged: Staged) -> None:
-    """Say which ids the lookup file lacks, those of most rows first."""
-    if staged.customers is None or not (parts := staged.parts(REJECTED)):
-        return
-    unmapped = pl.scan_parquet(parts).filter(reason_code=reasons.SUBJECT_UNMAPPED.code)
-    counts = unmapped.group_by("value").len("rows").sort("rows", "value", descending=[True, False])
-    found = counts.collect()
-    if found.is_empty():
-        return
-    shown = ", ".join(f"{who} ({rows} rows)" for who, rows in found.head(_SHOWN).iter_rows())
-    more = f" and {found.height - _SHOWN} more" if found.height > _SHOWN else ""
-    log.warning(
-        "%s",
-        f"{source.source} {partition} into {staged.usage.name}: {found.height} ids are not in "
-        f"{staged.customers.lookup.file}: {shown}{more}. Add them there, and import again.",
     )
 
 
@@ -278,6 +257,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
             version_after=result.version_after,
             imported_at=datetime.now(UTC).isoformat(timespec="microseconds"),
             imported_by=whoever(),
+            lookup=staged.customers.digest if staged.customers is not None else "",
         )
         records.append(record)
         return record.said_in_commit()

@@ -23,7 +23,7 @@ FLOORS: list[set[str]] = [
     {"root", "engine", "whole", "presence", "selection", "passing", "presets"},
     {"sources"},
     {"validation", "staging", "profiling"},
-    {"lake", "importing", "repairs", "plan", "arrivals"},
+    {"lake", "importing", "repairs", "plan", "arrivals", "unmapped"},
     {"usage", "reconciliation"},
     {"delivery"},
     {"assets", "definitions"},

@@ -57,7 +57,8 @@ def _what_it_watches(source: Source) -> str:
         )
     return (
         f"Watches {source.files}, and imports the partitions whose files are new or changed, by "
-        "their digests. A file that fails is tried again only when it changes."
+        "their digests, and those that lacked an id when a lookup file changes. A file that fails "
+        "is tried again only when it changes."
     )
 
 

@@ -110,6 +110,7 @@ class ImportRecord:
         imported_by: Who ran it, and where.
         builds_on: The earlier import batches whose rows it met in the lake.
         replaced: The file with the events that it corrected or removed, as they were before.
+        lookup: Digest of the lookup file of its customers; empty without one.
         replacement: What a snapshot did to its scopes; None for other imports.
         scopes: The file that says so of each scope.
     """
@@ -131,6 +132,7 @@ class ImportRecord:
     imported_by: str = ""
     builds_on: tuple[str, ...] = ()
     replaced: str | None = None
+    lookup: str = ""
     replacement: Replacement | None = None
     scopes: str | None = None
 

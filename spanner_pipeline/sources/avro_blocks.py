@@ -99,7 +99,7 @@ def _pieces(stored: IO[bytes], respell: Callable[[Any], Any]) -> Iterator[bytes]
 
 
 def _too_large() -> UnreadableBlockError:
-    return UnreadableBlockError(f"a block takes more than {LARGEST_BLOCK:,} bytes")
+    return UnreadableBlockError(f"a block takes more than {LARGEST_BLOCK:,} bytes, or is damaged")
 
 
 def _spelled(schema: Any, value: Any) -> bytes:

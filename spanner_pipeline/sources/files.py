@@ -107,14 +107,21 @@ def _listed(root: DataRoot, pattern: str) -> Iterator[tuple[str, ListedFile]]:
         return
     # `Path.glob` takes no absolute pattern.
     for name in sorted(set(glob(pattern, root_dir=root.path, recursive=True))):  # noqa: PTH207
-        path = root.path / name
-        try:
-            seen = path.stat()
-        except FileNotFoundError:  # taken away meanwhile
-            continue
-        if stat.S_ISREG(seen.st_mode):
-            touched = max(seen.st_mtime_ns, seen.st_ctime_ns)
-            yield name, ListedFile(root.relative(path), seen.st_size, touched)
+        if (file := listed_file(root, name)) is not None:
+            yield name, file
+
+
+def listed_file(root: DataRoot, name: str) -> ListedFile | None:
+    """One local file as its folder shows it; None where there is no file of this name."""
+    path = root.path / name
+    try:
+        seen = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(seen.st_mode):
+        return None
+    touched = max(seen.st_mtime_ns, seen.st_ctime_ns)
+    return ListedFile(root.relative(path), seen.st_size, touched)
 
 
 _DIGITS = {"year": 4, "month": 2, "day": 2}
