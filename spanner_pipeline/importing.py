@@ -36,7 +36,7 @@ from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.customers import read_customers
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
-from spanner_pipeline.unmapped import tell_unmapped
+from spanner_pipeline.unmapped import refuse_other_customers, tell_unmapped
 from spanner_pipeline.whole import written_whole
 
 PARTITION_DONE = "partition_done"
@@ -91,7 +91,8 @@ def import_partition(
 
     Raises:
         SourceFileError: When a file cannot be read as declared; the lake is as it was.
-        ConfigurationError: When a lookup file is wrong; the lake is as it was.
+        ConfigurationError: When a lookup file is wrong, or gives rows that were imported another
+            customer; the lake is as it was.
         SnapshotRefusedError: When a snapshot shrinks more than declared, or nothing says which of
             two deliveries of a scope is later; the lake is as it was.
         TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
@@ -237,6 +238,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         totals = {file.name: _totals(file, staged, result) for file in files}
         for name, total in totals.items():
             total.check(f"{name} ({what})")
+        refuse_other_customers(Ledger(root), staged, sum(totals.values(), ControlTotals()))
         record = ImportRecord(
             source=source.source,
             usage=usage.name,

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
 from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.control import ControlTotals
+from spanner_pipeline.errors import ConfigurationError, Problem
+from spanner_pipeline.lake.ledger import ImportRecord, Ledger, configuration_digest
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import ListedFile, digest_now, listed_file
@@ -96,6 +99,40 @@ def mendable(root: DataRoot, source: Source) -> list[str]:
         if digests[lookup] not in (None, record.lookup):
             partitions.add(record.partition)
     return sorted(partitions)
+
+
+def refuse_other_customers(ledger: Ledger, staged: Staged, totals: ControlTotals) -> None:
+    """Stop an import in which rows that entered before would enter again under other keys.
+
+    Where the lookup file alone changed since the same files were imported, all that entered then
+    must be there already now. A key holds the customer, so rows of another one would count twice.
+
+    Args:
+        ledger: The ledger.
+        staged: What is about to be merged.
+        totals: What would become of its rows.
+
+    Raises:
+        ConfigurationError: When rows have another customer than before.
+    """
+    customers = staged.customers
+    if customers is None or staged.source.across_subjects:
+        return
+    for before in ledger.current(staged.source.source):
+        if (before.batch, before.usage) != (staged.batch, staged.usage.name):
+            continue
+        then = replace(customers, digest=before.lookup)
+        mapped_by = configuration_digest(staged.source, staged.usage, staged.meter, then)
+        entered = before.totals.new + before.totals.present + before.totals.corrected
+        there = totals.present + totals.corrected + totals.conflicting
+        lacking = entered.rows - there.rows
+        if mapped_by == before.configuration and lacking > 0:
+            message = (
+                f"gives {lacking} rows of {before.batch} another customer than when they were "
+                "imported; they would count twice. Nothing was merged. Take the change back, or "
+                f"run `spanner-pipeline revert {before.batch}` and import again."
+            )
+            raise ConfigurationError([Problem(customers.lookup.file, 1, "", message)])
 
 
 def lookup_files(root: DataRoot, source: Source) -> list[ListedFile]:

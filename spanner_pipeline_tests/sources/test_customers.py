@@ -11,6 +11,7 @@ import pytest
 from spanner_pipeline.arrivals import Memory, look
 from spanner_pipeline.configuration.lookup import Lookup
 from spanner_pipeline.errors import ConfigurationError, TooManyRejectedError
+from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.conftest import Ended, MakeRoot
 from spanner_pipeline_tests.lake_reading import events, quarantined, run
@@ -73,6 +74,22 @@ def test_ids_without_a_customer_are_listed_until_they_have_one(
     run(root, "old")
     assert said("unmapped", "--csv") == header + "old,calls,customers.csv,5,1,whole,whole\n"
     assert "lookup file changed" not in said("check")
+
+
+def test_an_imported_id_cannot_get_another_customer_unnoticed(make_root: MakeRoot) -> None:
+    """Its rows would count twice: once for each customer."""
+    root = make_root({"calls": METER}, {"old": DECLARED}, {"a.csv": ROWS})
+    lookup = root.path / "customers.csv"
+    lookup.write_text(CUSTOMERS)
+    batch = run(root, "old")[0].record.batch
+    moved = CUSTOMERS.replace("acme,7", "globex,7") + "globex,9,\n"
+    lookup.write_text(moved)
+    with pytest.raises(ConfigurationError, match=r"gives 2 rows of .* would count twice"):
+        run(root, "old")
+    assert events(root, "calls")["subject"].to_list() == ["acme"] * 3
+    revert(root, load_catalog(root), batch)
+    assert run(root, "old")[0].totals.new.rows == 5
+    assert sorted(events(root, "calls")["subject"]) == ["acme"] + ["globex"] * 4
 
 
 def test_a_changed_lookup_file_makes_the_partitions_new_that_lacked_an_id(
