@@ -15,7 +15,8 @@ from spanner_pipeline.lake import merge as merging
 from spanner_pipeline.lake import settle as settling
 from spanner_pipeline.lake import writing
 from spanner_pipeline.lake.incoming import Incoming
-from spanner_pipeline.staging import Staged
+from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.staging import ACCEPTED, Staged
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
 
 BEFORE = [Row("1"), Row("2", time="2024-02-01T00:00:00Z")]
@@ -70,9 +71,11 @@ def test_rows_damaged_between_staging_and_merge_stop_the_import(
     before, ledger = lake.lake_files(), lake.records()
     incoming = merging.Incoming
 
-    def damaged(connection: duckdb.DuckDBPyConnection, staged: Staged, empty: str) -> Incoming:
+    def damaged(
+        connection: duckdb.DuckDBPyConnection, staged: Staged, parts: object, table: EventTable
+    ) -> Incoming:
         DAMAGES[damage](staged)
-        return incoming(connection, staged, empty)
+        return incoming(connection, staged, staged.parts(ACCEPTED), table)
 
     monkeypatch.setattr(merging, "Incoming", damaged)
     with pytest.raises(ConservationError):
