@@ -106,6 +106,23 @@ FILE_WITHOUT_ORDER = Reason(
     "Exactly one pattern of `corrections.order` must match the file's name. Add the file there.",
 )
 
+CONDITION_UNKNOWN = Reason(
+    "condition_unknown",
+    "condition",
+    "Whether this row counts is unknown, as a column that the condition reads is empty. Say what "
+    "empty means, such as `coalesce(status, 0) < 500` or `status is null or …`.",
+)
+
+
+def not_computed(name: str) -> Reason:
+    """The expression of a field has no exact value."""
+    return Reason(
+        "expression_failed",
+        name,
+        "The expression of this field has no exact value here. Repair what is named, or write the "
+        "expression so that it says what is meant.",
+    )
+
 
 def dimension_missing(name: str) -> Reason:
     """A required dimension is absent."""

@@ -18,7 +18,14 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts, units
-from spanner_pipeline.sources.mapping import SUBJECT_TEXT, identity_columns, scope_columns
+from spanner_pipeline.sources.mapping import (
+    CONDITION,
+    SUBJECT_TEXT,
+    empty,
+    identity_columns,
+    scope_columns,
+    wrong,
+)
 
 SUBJECT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$"
 
@@ -134,10 +141,12 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
     subject, quantity, time = pl.col("subject"), pl.col("quantity"), pl.col("timestamp")
     no_subject = subject.is_null() | (subject == "")
     quantity_text, time_text = pl.col("text.quantity"), pl.col("text.timestamp")
+    computed = usage.quantity.expression is not None
+    quantity_shown = pl.col(empty("quantity")) if computed else quantity_text
     rules = [
         *_subject_rules(usage, subject),
         Rule(reasons.SUBJECT_PATTERN, subject.str.contains(SUBJECT_PATTERN) | no_subject, subject),
-        Rule(reasons.QUANTITY_MISSING, quantity_text.is_not_null(), quantity_text),
+        Rule(reasons.QUANTITY_MISSING, quantity_text.is_not_null(), quantity_shown),
         *_quantity_rules(usage, quantity, quantity_text),
         Rule(reasons.TIMESTAMP_MISSING, time_text.is_not_null(), time_text),
         *_time_rules(source, usage, time, time_text),
@@ -155,10 +164,43 @@ def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:
         rules.append(Rule(reason, revision.is_not_null(), shown))
     for dimension in meter.dimensions:
         rules += _dimension_rules(dimension)
+    # What has no value because its expression failed has no other fault.
+    failed = _expression_rules(source, usage)
+    for fault in failed:
+        rules = [
+            Rule(r.reason, r.holds.fill_null(value=False) | ~fault.holds, r.value)
+            if r.reason.field == fault.reason.field
+            else r
+            for r in rules
+        ]
+    rules = [*failed, *rules]
     # A malformed row has no fields to find fault with.
     malformed = pl.col("malformed")
     rules = [Rule(r.reason, r.holds.fill_null(value=False) | malformed, r.value) for r in rules]
     return [Rule(reasons.MALFORMED, ~malformed, pl.col("original")), *rules]
+
+
+def _expression_rules(source: Source, usage: Usage) -> list[Rule]:
+    values = {**source.key_values, **usage.values}
+    named = [name for name, value in values.items() if value.expression is not None]
+    rules = [Rule(reasons.not_computed(_field(n)), _is_right(n), pl.col(wrong(n))) for n in named]
+    if usage.condition is None:
+        return rules
+    known = pl.col(CONDITION).is_not_null() | ~_is_right(CONDITION)
+    return [
+        Rule(reasons.not_computed(CONDITION), _is_right(CONDITION), pl.col(wrong(CONDITION))),
+        Rule(reasons.CONDITION_UNKNOWN, known, pl.col(empty(CONDITION))),
+        *rules,
+    ]
+
+
+def _field(name: str) -> str:
+    """The field of an event that a value belongs to."""
+    return "quantity" if name == "unit" else name.removeprefix("dimensions.").partition("[")[0]
+
+
+def _is_right(name: str) -> pl.Expr:
+    return pl.col(wrong(name)).is_null()
 
 
 def _subject_rules(usage: Usage, subject: pl.Expr) -> list[Rule]:

@@ -339,6 +339,28 @@ BAD_ROWS: dict[str, list[tuple[dict[str, Any], str, str, str | None]]] = {
         ),
     ],
     "revision_missing": [(REVISED, "2,acme,1,2024-01-05T10:00:00Z,eu,,,x", "revision", None)],
+    "expression_failed": [
+        (
+            {"usage": {"quantity": {"expression": "amount * 2"}}},
+            "2,acme,many,2024-01-05T10:00:00Z,eu,,,",
+            "quantity",
+            "`amount` is no number: many",
+        ),
+        (
+            {"usage": {"condition": "number(revision) > 0"}},
+            "2,acme,1,2024-01-05T10:00:00Z,eu,,,heavy",
+            "condition",
+            "`number(revision)` is no number: heavy",
+        ),
+    ],
+    "condition_unknown": [
+        (
+            {"usage": {"condition": "weight > 0"}},
+            "2,acme,1,2024-01-05T10:00:00Z,eu,,,",
+            "condition",
+            "`weight` is empty",
+        )
+    ],
     "dimension_missing": [({}, "2,acme,1,2024-01-05T10:00:00Z,,,,", "region", None)],
     "dimension_type": [
         ({}, "2,acme,1,2024-01-05T10:00:00Z,eu,heavy,,", "weight", "heavy"),
@@ -372,8 +394,12 @@ def test_a_bad_row_is_kept_whole_with_its_one_reason(
 
 def test_every_reason_has_a_row_that_triggers_it() -> None:
     fixed = {r.code for r in vars(reasons).values() if isinstance(r, reasons.Reason)}
-    made = {reasons.dimension_missing("d").code, reasons.dimension_type("d", "number").code}
-    assert BAD_ROWS.keys() == fixed | made
+    made = (
+        reasons.dimension_missing("d"),
+        reasons.dimension_type("d", "number"),
+        reasons.not_computed("d"),
+    )
+    assert BAD_ROWS.keys() == fixed | {reason.code for reason in made}
 
 
 def test_a_row_with_several_faults_names_them_all(make_root: MakeRoot) -> None:

@@ -369,7 +369,7 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         "subject: account",
         9,
         "usage[0].subject",
-        "needs exactly one of column, constant, template.",
+        "needs exactly one of column, constant, template, expression.",
     ),
     "revision without an order": (
         "zone: UTC\ncorrections: {revision: updated}",
@@ -419,6 +419,35 @@ CASES: dict[str, tuple[str, str, int, str, str]] = {
         6,
         "identity",
         "a multiset has no ids; remove `across_subjects`.",
+    ),
+    "unknown function": (
+        "subject: {expression: coalesc(account, a)}",
+        "subject: account",
+        9,
+        "usage[0].subject.expression",
+        "at character 1: there is no function `coalesc`. Did you mean coalesce?",
+    ),
+    "an expression of texts where a number is needed": (
+        "quantity: {expression: amount + lower(unit)}",
+        "quantity: amount",
+        10,
+        "usage[0].quantity.expression",
+        "at character 10: `+` takes a number here, and `lower(unit)` is a text. Write number(",
+    ),
+    "a condition that is none": (
+        "quantity: amount\n    condition: amount",
+        "quantity: amount",
+        11,
+        "usage[0].condition",
+        "at character 1: `amount` is not true or false. Compare it",
+    ),
+    "a column that the format does not have": (
+        "format: {family: delimited, header: false, columns: [account, at, region, id, n]}\n"
+        "description: x",
+        "format: {family: delimited}",
+        2,
+        "format",
+        "gives no column amount",
     ),
     "bad YAML": ("zone: [UTC", "zone: UTC", 6, "", "not valid YAML"),
     "neither usage nor totals": (

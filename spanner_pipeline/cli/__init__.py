@@ -16,6 +16,7 @@ from spanner_pipeline.cli import (
     deliver,
     evidence,
     explain,
+    expressions,
     importing,
     lake,
     notes,
@@ -35,6 +36,7 @@ app = typer.Typer(
 for part in (importing, answers, explain, evidence, notes, lake, deliver, verify, catalog):
     app.add_typer(part.app)
 catalog.sources_app.add_typer(presets.app)
+catalog.sources_app.add_typer(expressions.app)
 catalog.sources_app.add_typer(profile.app)
 
 

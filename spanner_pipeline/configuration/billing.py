@@ -13,10 +13,12 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration import patterns
+from spanner_pipeline.configuration.expression import columns_of
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import (
     EPOCHS,
     ISO8601,
+    Condition,
     Filter,
     Share,
     Strict,
@@ -187,6 +189,7 @@ class BillingTotal(Strict):
 
     Attributes:
         where: Which rows of the old export are meant.
+        condition: Which of them, as an expression.
         only: Which events of the meter are meant, by dimension.
         subject: Whose; without it totals are of all subjects.
         dimensions: Dimensions of the meter that a number is for, and where its row says so.
@@ -199,6 +202,7 @@ class BillingTotal(Strict):
     description: str = ""
     meter: str
     where: dict[str, Filter] = Field(default_factory=dict)
+    condition: Condition | None = None
     only: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     subject: Value | None = None
     dimensions: dict[str, Value] = Field(default_factory=dict)
@@ -229,10 +233,23 @@ class BillingTotal(Strict):
         return self
 
     @property
+    def values(self) -> dict[str, Value]:
+        """The values that a number is made of, by what messages call them."""
+        optional: dict[str, Value | None] = {
+            "subject": self.subject,
+            "quantity": self.quantity,
+            "unit": self.quantity.unit,
+            "price": self.price,
+            "amount": self.amount,
+            "zone": self.period.zone,
+            **{f"dimensions.{name}": value for name, value in self.dimensions.items()},
+        }
+        return {name: value for name, value in optional.items() if value is not None}
+
+    @property
     def columns(self) -> list[str]:
         """The source columns that this comparison reads."""
-        optional = (self.subject, self.quantity, self.price, self.amount)
-        values = [*(value for value in optional if value), *self.dimensions.values()]
-        names = [name for value in values for name in value.columns]
+        names = [name for value in self.values.values() for name in value.columns]
         subtotals = self.subtotals.columns if self.subtotals is not None else []
-        return [*names, *self.period.columns, *self.where, *subtotals]
+        filtered = [*self.where, *columns_of(self.condition)]
+        return [*names, *self.period.columns, *filtered, *subtotals]

@@ -18,7 +18,7 @@ _PART_OF_NUMBERS = re.compile(r"[0-9A-Za-z+\-()]")
 
 
 class Quantity(Value):
-    """A quantity: a column, a constant number, or the exact sum of columns.
+    """A quantity: a column, a constant number, an expression, or the exact sum of columns.
 
     How its numbers are spelled is declared, never guessed: `decimal` is the sign before the
     fraction; `thousands` the one between groups of three digits (a space stands for no-break spaces
@@ -28,6 +28,7 @@ class Quantity(Value):
     rejected, as Open Spanner does.
     `factor` multiplies every number, and `unit` each by the factor of its row's unit, exactly; the
     meter must hold the product to its last digit. Of a `sum`, each column is multiplied.
+    Where an expression reads a column as a number, it is spelled as declared too.
     """
 
     sum: tuple[str, ...] = ()
@@ -81,7 +82,7 @@ class Quantity(Value):
         return self
 
     def _origin_names(self) -> list[str]:
-        return ["column", "constant", "template", "sum"]
+        return [*super()._origin_names(), "sum"]
 
     @property
     def spells_otherwise(self) -> bool:

@@ -17,6 +17,7 @@ from spanner_pipeline.configuration import tables
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.cron import NIGHTLY, cron
 from spanner_pipeline.configuration.expectations import Expectations
+from spanner_pipeline.configuration.expression import columns_of
 from spanner_pipeline.configuration.identity import PARTITIONS, Corrections, Identity, Snapshot
 from spanner_pipeline.configuration.layout import Delta, Format, Sql
 from spanner_pipeline.configuration.locations import file_location
@@ -25,6 +26,7 @@ from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.span import EventTime, Plausible, Span
 from spanner_pipeline.configuration.values import (
     SOURCE_FILE,
+    Condition,
     Filter,
     Mistake,
     MistakesError,
@@ -92,6 +94,7 @@ class Usage(Strict):
     timestamp: EventTime
     dimensions: dict[str, Value] = Field(default_factory=dict)
     where: dict[str, Filter] = Field(default_factory=dict)
+    condition: Condition | None = None
 
     @property
     def name(self) -> str:
@@ -99,16 +102,27 @@ class Usage(Strict):
         return f"{self.meter}.{self.part}" if self.part else self.meter
 
     @property
+    def values(self) -> dict[str, Value]:
+        """The values that an event is made of, by what messages call them."""
+        unit = {"unit": self.quantity.unit} if self.quantity.unit is not None else {}
+        own = {"subject": self.subject, "quantity": self.quantity, "timestamp": self.timestamp}
+        dimensions = {f"dimensions.{name}": value for name, value in self.dimensions.items()}
+        return {**own, **unit, **dimensions}
+
+    @property
     def essential_columns(self) -> list[str]:
         """The source columns without which no row can become an event."""
-        names = [*self.subject.columns, *self.quantity.columns, *self.timestamp.columns]
-        return [] if self.where else [n for n in names if n not in self.quantity.null_as_zero]
+        if self.where or self.condition is not None:
+            return []
+        values = (self.subject, self.quantity, self.timestamp)
+        names = [name for value in values if value.expression is None for name in value.columns]
+        return [n for n in names if n not in self.quantity.null_as_zero]
 
     @property
     def columns(self) -> list[str]:
         """The source columns that this usage reads."""
-        values = [self.subject, self.quantity, self.timestamp, *self.dimensions.values()]
-        return [*(name for value in values for name in value.columns), *self.where]
+        names = [name for value in self.values.values() for name in value.columns]
+        return [*names, *self.where, *columns_of(self.condition)]
 
 
 class Source(Strict):
@@ -220,6 +234,15 @@ class Source(Strict):
         return [name for name in dict.fromkeys(self._names) if name != SOURCE_FILE]
 
     @property
+    def key_values(self) -> dict[str, Value]:
+        """The values that a row's key and its revision are made of, by what messages call them."""
+        parts = self.identity.parts if self.identity is not None else ()
+        values: dict[str, Value] = {f"identity[{n}]": part for n, part in enumerate(parts)}
+        if self.corrections is not None and self.corrections.revision is not None:
+            values["revision"] = self.corrections.revision
+        return values
+
+    @property
     def across_subjects(self) -> bool:
         """Whether ids are unique across subjects, so that keys do not hold the subject."""
         return self.identity is not None and self.identity.across_subjects
@@ -246,7 +269,9 @@ class Source(Strict):
     def essential_columns(self) -> list[str]:
         """The source columns that a file cannot lack in all its rows."""
         names = [name for usage in self.usage for name in usage.essential_columns]
-        return [n for n in dict.fromkeys(names + self._identity_columns) if n != SOURCE_FILE]
+        parts = self.identity.parts if self.identity is not None else ()
+        names += [name for part in parts if part.expression is None for name in part.columns]
+        return [n for n in dict.fromkeys(names) if n != SOURCE_FILE]
 
     @property
     def _identity_columns(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""How a source's YAML names a value: a column, a constant, a template.
+"""How a source's YAML names a value: a column, a constant, a template, an expression.
 
 Belongs here: the declarations. Not here: quantities (`quantity`), nor what they compute
 (`sources.mapping`).
@@ -13,6 +13,7 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from spanner_pipeline.configuration import patterns
+from spanner_pipeline.configuration import expression, patterns
 
 ISO8601 = "iso8601"
 EPOCHS = {
@@ -88,7 +89,7 @@ def known_zone(name: str | None) -> str | None:
 
 
 class Value(Strict):
-    """A text taken from a row: exactly one of a column, a constant or a template.
+    """A text of a row: exactly one of a column, a constant, a template or an expression.
 
     A bare text in the YAML means a column. `extract` keeps the part of the text that its first
     group matches; `map` replaces whole texts and leaves others as they are.
@@ -97,6 +98,7 @@ class Value(Strict):
     column: str | None = None
     constant: str | None = None
     template: str | None = None
+    expression: str | None = None
     extract: str | None = None
     map: dict[str, str] = Field(default_factory=dict)
 
@@ -115,6 +117,11 @@ class Value(Strict):
     def _of_columns(cls, template: str | None) -> str | None:
         return None if template is None else patterns.template(template)
 
+    @field_validator("expression")
+    @classmethod
+    def _computable(cls, text: str | None) -> str | None:
+        return None if text is None else expression.checked(text)
+
     @model_validator(mode="after")
     def _one_origin(self) -> Value:
         if len(self._origins()) != 1:
@@ -122,7 +129,7 @@ class Value(Strict):
         return self
 
     def _origin_names(self) -> list[str]:
-        return ["column", "constant", "template"]
+        return ["column", "constant", "template", "expression"]
 
     def _origins(self) -> list[str]:
         return [name for name in self._origin_names() if getattr(self, name) not in (None, ())]
@@ -132,7 +139,14 @@ class Value(Strict):
         """The source columns that this value reads."""
         if self.template is not None:
             return [name for _, name, _, _ in Formatter().parse(self.template) if name]
+        if self.expression is not None:
+            return expression.columns_of(self.expression)
         return [self.column] if self.column is not None else []
+
+
+Condition = Annotated[str, AfterValidator(expression.checked_condition)]
+"""An expression that is true for the rows that count; one that is neither true nor false for a row
+has it rejected."""
 
 
 class Timestamp(Value):

@@ -23,7 +23,15 @@ from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources import texts
 from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.files import SourceFile, find_files
-from spanner_pipeline.sources.mapping import passes, text_of, with_quantity
+from spanner_pipeline.sources.mapping import (
+    CONDITION,
+    passes,
+    text_of,
+    why_not_computed,
+    with_condition,
+    with_expressions,
+    with_quantity,
+)
 from spanner_pipeline.sources.rows import raw, read_rows
 from spanner_pipeline.usage.aggregations import exact_series
 from spanner_pipeline.usage.calendar import first_instant
@@ -145,6 +153,7 @@ def _label(period: Period) -> pl.Expr:
 
 
 def _map(batch: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFrame:
+    batch = with_condition(with_expressions(batch, total.values), total.condition)
     for name, quantity, digits in (
         ("old", total.quantity, decimals),
         ("price", total.price, MONEY_DECIMALS),
@@ -162,6 +171,7 @@ def _map(batch: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFram
     if total.period.to is not None:
         inside &= (begins < total.period.to).fill_null(value=True)
     subtotals = total.subtotals
+    is_met = pl.col(CONDITION).fill_null(value=True)
     is_subtotal = passes(subtotals.where) if subtotals is not None else pl.lit(value=False)
     of = [pl.col(raw(name)).fill_null("") for name in subtotals.of] if subtotals else []
     return batch.select(
@@ -175,7 +185,8 @@ def _map(batch: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFram
         "ends",
         "zone",
         *("old", "text.old", "price", "amount"),
-        (pl.col("malformed") | (passes(total.where) & inside)).alias("_wanted"),
+        (pl.col("malformed") | (passes(total.where) & is_met & inside)).alias("_wanted"),
+        why_not_computed(total.values, total.condition).alias("_wrong"),
         (is_subtotal & ~pl.col("malformed")).alias("_subtotal"),
         (pl.concat_str(of, separator=", ") if of else pl.lit("")).alias("_of"),
     )
@@ -242,6 +253,8 @@ def _why_unreadable(total: BillingTotal) -> pl.Expr:
     why = (
         pl.when(pl.col("malformed"))
         .then(pl.lit("the row does not have the declared layout"))
+        .when(pl.col("_wrong").is_not_null())
+        .then(pl.col("_wrong"))
         .when(
             pl.col("subject").is_null() | ((pl.col("subject") == "") & (total.subject is not None))
         )

@@ -2,20 +2,23 @@
 
 A mapped batch has, for each row: where it came from (`source_file`, `source_line`, `original`,
 `malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
-made from (`text.*`), for messages; `is_number` (the quantity's text is one, as declared);
-`scope.*`, `identity.*` and `content` for the key; `out_of_scope` (why the row is left out, else
-null), `ambiguous_time` (its hour existed twice) and `too_fine` (its time says more than
-microseconds).
+made from (`text.*`), for messages; why an expression has no value (`wrong.*`) and which of its
+columns are empty (`empty.*`); `is_number` (the quantity's text is one, as declared); `scope.*`,
+`identity.*` and `content` for the key; `out_of_scope` (why the row is left out, else null),
+`ambiguous_time` (its hour existed twice) and `too_fine` (its time says more than microseconds).
 Values that could not be read are null; `validation` says why.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 from string import Formatter
 
 import polars as pl
 
+from spanner_pipeline.configuration.expression import parse
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.configuration.span import EventTime
@@ -23,6 +26,7 @@ from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestam
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.sources import texts, units
 from spanner_pipeline.sources.customers import Customers
+from spanner_pipeline.sources.expressions import compute, plain
 from spanner_pipeline.sources.numbers import plain_number
 from spanner_pipeline.sources.rows import raw
 
@@ -30,15 +34,82 @@ TERM_SEPARATOR = " + "
 SUBJECT_TEXT = "text.subject"
 """The column with what was looked up, where the source declares a lookup."""
 
+CONDITION = "condition"
+"""The column with the usage's condition, and its field in messages."""
+
 FILTERED = "filtered by `where`"
+UNMET = "filtered by `condition`"
 OUTSIDE_SCOPE = "outside the migrated time"
 
 _DIGITS_FOR_CARRY = 2
 """A sum of up to 100 terms has at most so many digits more than its largest term."""
 
 
+def wrong(field: str) -> str:
+    """The column that says why the expression of a field has no value; null where nothing is."""
+    return f"wrong.{field}"
+
+
+def empty(field: str) -> str:
+    """The column that names the empty columns among those that an expression reads."""
+    return f"empty.{field}"
+
+
+def _computed(value: Value) -> str:
+    return f"_computed.{value.model_dump_json()}"
+
+
+def with_expressions(frame: pl.DataFrame, values: Mapping[str, Value]) -> pl.DataFrame:
+    """Compute the expressions of named fields, for `text_of`; add what is wrong and empty."""
+    for field, value in values.items():
+        if value.expression is not None:
+            spelled = partial(plain_number, value) if isinstance(value, Quantity) else plain
+            found = compute(frame, value.expression, raw, spelled)
+            frame = frame.with_columns(
+                found.values.cast(pl.String).alias(_computed(value)),
+                found.wrong.alias(wrong(field)),
+                _empty_columns(value.expression).alias(empty(field)),
+            )
+    return frame
+
+
+def with_condition(frame: pl.DataFrame, condition: str | None) -> pl.DataFrame:
+    """Add `condition`: whether it is true of a row, null where it is neither true nor false."""
+    if condition is None:
+        return frame.with_columns(pl.lit(value=True).alias(CONDITION))
+    found = compute(frame, condition, raw)
+    return frame.with_columns(
+        found.values.alias(CONDITION),
+        found.wrong.alias(wrong(CONDITION)),
+        _empty_columns(condition).alias(empty(CONDITION)),
+    )
+
+
+def why_not_computed(values: Mapping[str, Value], condition: str | None) -> pl.Expr:
+    """What is wrong with the first expression of a row that has no value; null where none has."""
+    nothing = pl.lit(None, dtype=pl.String)
+    found = [pl.col(wrong(name)) for name, value in values.items() if value.expression is not None]
+    if condition is not None:
+        unknown = pl.concat_str(pl.lit("the condition is unknown: "), pl.col(empty(CONDITION)))
+        found += [pl.col(wrong(CONDITION)), pl.when(pl.col(CONDITION).is_null()).then(unknown)]
+    return pl.coalesce(*found, nothing)
+
+
+def _empty_columns(expression: str) -> pl.Expr:
+    names = [
+        pl.when(pl.col(raw(name)).is_null()).then(pl.lit(f"`{name}` is empty"))
+        for name in parse(expression).columns
+    ]
+    if not names:
+        return pl.lit(None, dtype=pl.String)
+    return pl.concat_str(names, separator=", ", ignore_nulls=True).replace("", None)
+
+
 def text_of(value: Value) -> pl.Expr:
-    """The text that a declared value has in each row; null where its column is null."""
+    """The text that a declared value has in each row; null where its column is null.
+
+    Of an expression, the frame has what `with_expressions` found.
+    """
     if value.constant is not None:
         text = pl.lit(value.constant)
     elif value.template is not None:
@@ -47,6 +118,8 @@ def text_of(value: Value) -> pl.Expr:
             pieces += [pl.lit(literal)] if literal else []
             pieces += [pl.col(raw(name))] if name else []
         text = pl.concat_str(pieces)
+    elif value.expression is not None:
+        text = pl.col(_computed(value))
     else:
         assert value.column is not None
         text = pl.col(raw(value.column))
@@ -81,8 +154,10 @@ def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.
     else:
         sources = [text_of(quantity)]
     terms = [f"term.{index}" for index in range(len(sources))]
+    computed = quantity.expression is not None and parse(quantity.expression).kind == "number"
+    spelled = plain if computed else partial(plain_number, quantity)
     frame = frame.with_columns(
-        *(plain_number(quantity, t).alias(n) for n, t in zip(terms, sources, strict=True)),
+        *(spelled(t).alias(n) for n, t in zip(terms, sources, strict=True)),
         pl.concat_str(sources, separator=TERM_SEPARATOR).alias("text.quantity"),
     ).with_columns(
         pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number")
@@ -127,6 +202,8 @@ def map_usage(
     """
     zone = source.zone_of(usage.timestamp)
     frame = frame.rename({"line": "source_line"})
+    frame = with_expressions(frame, {**source.key_values, **usage.values})
+    frame = with_condition(frame, usage.condition)
     frame = with_quantity(frame, usage.quantity, meter.decimals)
     frame = frame.with_columns(
         text_of(usage.subject).alias("subject"),
@@ -285,6 +362,8 @@ def _out_of_scope(source: Source, timestamp: EventTime) -> pl.Expr:
         .then(None)
         .when(~pl.col("_passes"))
         .then(pl.lit(FILTERED))
+        .when(~pl.col(CONDITION))
+        .then(pl.lit(UNMET))
         .when(outside)
         .then(pl.lit(OUTSIDE_SCOPE))
     )
