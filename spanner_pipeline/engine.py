@@ -8,15 +8,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import duckdb
+import polars as pl
+import pyarrow as pa
 
 _MEMORY = 256
 """What one import or report may hold in DuckDB, in MB; beyond it DuckDB goes to disk."""
 
 _MEMORY_BESIDE_POLARS = 128
 _UNSPILLABLE_OF_ROW = 20
+_BATCH_ROWS = 200_000
 
 
 @contextmanager
@@ -43,6 +47,42 @@ def open_duckdb(spill: Path | None = None) -> Iterator[duckdb.DuckDBPyConnection
         for name, value in settings.items():
             connection.execute(f"SET {name} = $1", [value])
         yield connection
+
+
+def through_duckdb(
+    frames: Iterator[pl.DataFrame], sql: str, spill: Path, **tables: pl.DataFrame
+) -> Iterator[pl.DataFrame]:
+    """Stream frames of one schema through a query.
+
+    Args:
+        frames: The rows of the table `rows`, which the query may read once.
+        sql: The query.
+        spill: Where DuckDB may write what does not fit into memory.
+        tables: Small tables of the query, by name.
+    """
+    first = next(frames, None)
+    if first is None:
+        return
+    schema = first.to_arrow().schema
+    failure: list[Exception] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        try:
+            for frame in chain([first], frames):
+                yield from frame.to_arrow().cast(schema).to_batches()
+        except Exception as error:  # DuckDB would wrap it and lose its type
+            failure.append(error)
+            raise
+
+    with open_duckdb(spill) as connection:
+        for name, table in tables.items():
+            connection.register(name, table.to_arrow())
+        connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
+        try:
+            for batch in connection.sql(sql).to_arrow_reader(_BATCH_ROWS):
+                yield pl.DataFrame(batch)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise (failure[0] if failure else error) from None
 
 
 def allow_rows(connection: duckdb.DuckDBPyConnection, rows: int) -> None:

@@ -73,6 +73,10 @@ class SnapshotRefusedError(PipelineError):
     """A snapshot cannot replace what the lake holds of its scopes; the lake is as it was."""
 
 
+class ReadingsChangedError(PipelineError):
+    """Readings of counters change usage that the lake has measured; nothing was merged."""
+
+
 class ConservationError(PipelineError):
     """The control totals of an import do not balance. A defect of ours, never of the data."""
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
+from pathlib import Path
 
 import polars as pl
 
-from spanner_pipeline.configuration.source import Source
+from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import ControlTotals, Replacement, Total
+from spanner_pipeline.counters.measuring import RESTARTED, ROLLED_OVER
+from spanner_pipeline.counters.readings import Readings
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import TooManyRejectedError
+from spanner_pipeline.lake.counters import Counters, refuse_changed_usage
 from spanner_pipeline.lake.ledger import (
     FileTotals,
     ImportRecord,
@@ -29,6 +33,7 @@ from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.snapshot import refuse_unfit
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
+from spanner_pipeline.meters import Meter
 from spanner_pipeline.presence import at_work, one_at_a_time
 from spanner_pipeline.repairs.write import write_repair_files
 from spanner_pipeline.root import Catalog, DataRoot
@@ -95,6 +100,8 @@ def import_partition(
             customer; the lake is as it was.
         SnapshotRefusedError: When a snapshot shrinks more than declared, or nothing says which of
             two deliveries of a scope is later; the lake is as it was.
+        ReadingsChangedError: When readings of counters change usage that the lake has measured;
+            the lake is as it was.
         TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
             was, the rejected rows are in quarantine.
     """
@@ -103,20 +110,10 @@ def import_partition(
     with at_work(root), WorkFolder(root) as work, Copies(root, files) as copies:
         batch = _batch(root, catalog, source, partition, files)
         for index, usage in enumerate(source.usage):
-            meter = catalog.meters[usage.meter]
-            table, ledger = EventTable(root, meter), Ledger(root)
-            ledger.catch_up(table)
-            lookup = usage.subject.lookup
-            customers = read_customers(root, lookup) if lookup is not None else None
-            mapped_by = configuration_digest(source, usage, meter, customers)
-            known = ledger.find(batch, usage.name, mapped_by, table)
-            if known is not None:
-                done.append(UsageImport(known, known.totals.replayed(), unchanged=True))
-                continue
             folder = work / str(index)
-            folder.mkdir()
-            copies.fetch()
-            done.append(stage(source, usage, meter, files, batch, folder, customers))
+            meter = catalog.meters[usage.meter]
+            delivery = _Delivery(root, source, usage, meter, partition, batch, files, copies)
+            done.append(_known_or_staged(delivery, folder))
         on_stage("extracted", done, files)
         on_stage("keyed", done, files)
         for staged in done:
@@ -160,18 +157,60 @@ def _batch(
     return batch
 
 
+@dataclass(frozen=True)
+class _Delivery:
+    """The files of one partition, for one usage."""
+
+    root: DataRoot
+    source: Source
+    usage: Usage
+    meter: Meter
+    partition: str
+    batch: str
+    files: list[SourceFile]
+    copies: Copies
+
+
+def _known_or_staged(of: _Delivery, folder: Path) -> UsageImport | Staged:
+    """The import of a delivery that is known, else its rows, read into a folder."""
+    folder.mkdir()
+    table, ledger = EventTable(of.root, of.meter), Ledger(of.root)
+    ledger.catch_up(table)
+    lookup = of.usage.subject.lookup
+    customers = read_customers(of.root, lookup) if lookup is not None else None
+    counters = readings = None
+    if of.usage.quantity.cumulative is not None:
+        counters = Counters(of.root, of.source, of.usage, of.meter, of.partition, folder / "spill")
+        readings = Readings(counters.opening)
+    opening = counters.opening.digest if counters is not None else None
+    mapped_by = configuration_digest(of.source, of.usage, of.meter, customers, opening)
+    known = ledger.find(of.batch, of.usage.name, mapped_by, table)
+    if known is not None:
+        return UsageImport(known, known.totals.replayed(), unchanged=True)
+    of.copies.fetch()
+    staged = stage(of.source, of.usage, of.meter, of.files, of.batch, folder, customers, readings)
+    if counters is not None and readings is not None:
+        counters.close(ledger, readings.after())
+    return staged
+
+
 def _summary(done: UsageImport) -> str:
     totals, record = done.totals, done.record
     what = f"{record.source} {record.partition} into {record.usage}"
     if done.unchanged:
         return f"{what}: unchanged, {totals.present.rows} events already present"
     did = done.replacement
-    removed = f", {did.removed.rows} removed" if did is not None else ""
+    more = [f", {did.removed.rows} removed"] if did is not None else []
+    more += sorted(
+        f", {total.rows} counters {kind}"
+        for kind, total in record.readings.items()
+        if kind in (RESTARTED, ROLLED_OVER)
+    )
     return (
         f"{what}: {totals.read.rows} rows read, {totals.new.rows} new, {totals.present.rows} "
         f"already present, {totals.corrected.rows} corrected, {totals.conflicting.rows} "
         f"conflicting, {totals.rejected.rows} rejected, {totals.out_of_scope.rows} out of scope"
-        f"{removed}"
+        f"{''.join(more)}"
     )
 
 
@@ -233,19 +272,23 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
     for (_, why), total in staged.out_of_scope.items():
         out_of_scope[why] = out_of_scope.get(why, Total()) + total
     records: list[ImportRecord] = []
+    readings = staged.readings
+    opening = readings.before.digest if readings is not None else None
 
     def describe(result: MergeResult) -> dict[str, str]:
         totals = {file.name: _totals(file, staged, result) for file in files}
         for name, total in totals.items():
             total.check(f"{name} ({what})")
         refuse_other_customers(Ledger(root), staged, sum(totals.values(), ControlTotals()))
+        if readings is not None:
+            refuse_changed_usage(what, staged.batch, result)
         record = ImportRecord(
             source=source.source,
             usage=usage.name,
             meter=meter.name,
             partition=partition,
             batch=staged.batch,
-            configuration=configuration_digest(source, usage, meter, staged.customers),
+            configuration=configuration_digest(source, usage, meter, staged.customers, opening),
             files=tuple(FileTotals(f.name, f.digest, f.size, totals[f.name]) for f in files),
             out_of_scope=out_of_scope,
             rejected=dict(staged.reasons),
@@ -254,6 +297,8 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
             replaced=result.replaced,
             replacement=result.replacement,
             scopes=result.scopes,
+            opening=opening,
+            readings=dict(readings.kinds) if readings is not None else {},
             table=result.table,
             version_before=result.version_before,
             version_after=result.version_after,

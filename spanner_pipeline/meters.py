@@ -6,6 +6,7 @@ become usage events (`sources`), nor how events are checked against a meter (`va
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -87,3 +88,12 @@ class Meter(BaseModel):
     def quantity_type(self) -> str:
         """The SQL type of this meter's quantities."""
         return f"DECIMAL({MAX_PRECISION}, {self.decimals})"
+
+
+def fits(number: Decimal, meter: Meter) -> bool:
+    """Whether a meter can hold a number to its last digit, and twice it."""
+    _, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
+    whole = max(len(digits) + exponent, 1)
+    return whole + 1 + meter.decimals <= MAX_PRECISION and exponent + zeros >= -meter.decimals

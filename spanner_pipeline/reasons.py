@@ -106,6 +106,32 @@ FILE_WITHOUT_ORDER = Reason(
     "Exactly one pattern of `corrections.order` must match the file's name. Add the file there.",
 )
 
+COUNTER_MISSING = Reason(
+    "counter_missing", "counter", "A part of what tells counters apart (`by`) is empty."
+)
+COUNTER_FELL = Reason(
+    "counter_fell",
+    "quantity",
+    "The reading is smaller than one before it, or follows one that is. Mend the wrong reading, or "
+    "declare `reset: zero` where counters begin again at 0, or `rolls_over_at`.",
+)
+COUNTER_BEYOND_ROLL_OVER = Reason(
+    "counter_beyond_roll_over",
+    "quantity",
+    "A counter with so many values (`rolls_over_at`) cannot have this reading.",
+)
+READINGS_CONTRADICT = Reason(
+    "readings_contradict",
+    "quantity",
+    "The counter has another reading at the same time. Take the wrong one out, or tell the two "
+    "counters apart with `by`.",
+)
+READING_BEFORE_MISSING = Reason(
+    "reading_before_missing",
+    "quantity",
+    "The reading before it is unknown, as the files of this earlier partition are not there or "
+    "cannot be read. Deliver them and import this partition again, or declare `gaps: bridge`.",
+)
 CONDITION_UNKNOWN = Reason(
     "condition_unknown",
     "condition",

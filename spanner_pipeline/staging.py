@@ -12,19 +12,19 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-import duckdb
 import polars as pl
-import pyarrow as pa
 
 from spanner_pipeline.configuration.identity import PARTITION
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
-from spanner_pipeline.engine import open_duckdb
+from spanner_pipeline.counters.measuring import measured
+from spanner_pipeline.counters.readings import Readings
+from spanner_pipeline.engine import open_duckdb, through_duckdb
 from spanner_pipeline.events import aside_columns, event_columns
 from spanner_pipeline.keys import UNRESERVED, key_sql, scope_sql, unreserved_key
 from spanner_pipeline.meters import Meter
@@ -60,8 +60,6 @@ REJECTED_COLUMNS = (
 )
 """The columns of a rejected row; the meter's dimensions follow, null where they are unreadable."""
 
-_BATCH_ROWS = 200_000
-
 
 class WorkFolder:
     """A folder of this import's own below `staging/`, gone when the import ends."""
@@ -92,6 +90,7 @@ class Staged:
     Attributes:
         folder: Holds the Parquet parts `accepted-*.parquet`, `rejected-*.parquet`,
             `left_out-*.parquet` and, of a snapshot, `scopes-*.parquet`.
+        readings: What its readings say of their counters, where the quantity is cumulative.
         read: What each file held.
         accepted: What each file brings to the merge.
         rejected: What was rejected, by file.
@@ -107,6 +106,7 @@ class Staged:
     batch: str
     folder: Path
     customers: Customers | None = None
+    readings: Readings | None = None
     read: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     accepted: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     rejected: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
@@ -133,6 +133,7 @@ def stage(
     batch: str,
     folder: Path,
     customers: Customers | None = None,
+    readings: Readings | None = None,
 ) -> Staged:
     """Read, key and validate all rows of a partition for one meter.
 
@@ -144,6 +145,7 @@ def stage(
         batch: The import batch that events carry.
         folder: An existing empty folder for work files.
         customers: Who is who, where the usage declares a lookup.
+        readings: What is known of counters, where the quantity is cumulative.
 
     Raises:
         SourceFileError: When a file cannot be read as declared.
@@ -151,10 +153,14 @@ def stage(
     # pandera loads slowly, and most who load this module stage nothing: Dagster's definitions.
     from spanner_pipeline.validation import Validator
 
-    staged = Staged(source, usage, meter, batch, folder, customers)
+    staged = Staged(source, usage, meter, batch, folder, customers, readings)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)
-    for index, events in enumerate(_keyed(source, usage, mapped, folder)):
+    for index, events in enumerate(_keyed(source, usage, meter, mapped, folder, readings)):
+        if readings is not None:  # what was read is the usage of readings, not their sum
+            readings.take(events)
+            for name, total in totals_by_file(events).items():
+                staged.read[name] += Total(0, total.quantity)
         _split(events, validator, staged, source, index)
     return staged
 
@@ -165,7 +171,10 @@ def _mapped(
     for rows in read_rows(source, files):
         events = map_usage(rows, source, usage, meter, staged.customers)
         name = events["source_file"][0]
-        staged.read[name] += Total(rows.height, exact_sum(events["quantity"]))
+        readings = staged.readings is not None
+        staged.read[name] += Total(
+            rows.height, Decimal(0) if readings else exact_sum(events["quantity"])
+        )
         staged.ambiguous_times += int(events["ambiguous_time"].sum())
         if source.snapshot is not None and source.snapshot.scope == PARTITION:
             events = events.with_columns(pl.lit(staged.partition).alias(scope_columns(source)[0]))
@@ -173,7 +182,12 @@ def _mapped(
 
 
 def _keyed(
-    source: Source, usage: Usage, mapped: Iterator[pl.DataFrame], folder: Path
+    source: Source,
+    usage: Usage,
+    meter: Meter,
+    mapped: Iterator[pl.DataFrame],
+    folder: Path,
+    readings: Readings | None,
 ) -> Iterator[pl.DataFrame]:
     identity, scope = identity_columns(source), scope_columns(source)
     names, across = (source.source, usage.meter, usage.part), source.across_subjects
@@ -181,12 +195,16 @@ def _keyed(
     key = f"{key} AS idempotency_key"
     if scope:
         key = f"{key}, {scope_sql(scope)} AS scope"
+    if identity is None or readings is not None:  # copies are counted, and readings compared
+        rows, known = "rows", {}
+        if readings is not None:
+            rows = f"({measured('rows', usage.quantity, meter, readings.before.lacking)})"
+            known = {"opening": readings.before.last}
+        yield from through_duckdb(mapped, f"SELECT *, {key} FROM {rows}", folder / "spill", **known)
+        return
+    unreserved = unreserved_key(*names, identity, across_subjects=across)
     with open_duckdb(folder / "spill") as connection:
-        if identity is None:
-            yield from _keyed_together(connection, key, mapped)
-            return
         connection.execute("SET preserve_insertion_order = true")
-        unreserved = unreserved_key(*names, identity, across_subjects=across)
         for events in mapped:  # of wide rows the key's columns alone go there and back
             named = events.select("subject", *scope, *identity)
             plain = pl.all_horizontal(pl.all().str.contains(UNRESERVED).all())
@@ -195,33 +213,6 @@ def _keyed(
                 continue
             connection.register("rows", named.to_arrow())
             yield events.with_columns(connection.sql(f"SELECT {key} FROM rows").pl())
-
-
-def _keyed_together(
-    connection: duckdb.DuckDBPyConnection, key: str, mapped: Iterator[pl.DataFrame]
-) -> Iterator[pl.DataFrame]:
-    """Key rows that have no identity of their own, and so all together."""
-    first = next(mapped, None)
-    if first is None:
-        return
-    schema = first.to_arrow().schema
-
-    failure: list[Exception] = []
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        try:
-            for frame in chain([first], mapped):
-                yield from frame.to_arrow().cast(schema).to_batches()
-        except Exception as error:  # DuckDB would wrap it and lose its type
-            failure.append(error)
-            raise
-
-    connection.register("rows", pa.RecordBatchReader.from_batches(schema, batches()))
-    try:
-        for batch in connection.sql(f"SELECT *, {key} FROM rows").to_arrow_reader(_BATCH_ROWS):
-            yield pl.DataFrame(batch)
-    except (duckdb.Error, pa.ArrowException, OSError) as error:
-        raise (failure[0] if failure else error) from None
 
 
 def _split(

@@ -15,6 +15,7 @@ from pandera.errors import SchemaErrors
 
 from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source, Usage
+from spanner_pipeline.counters.measuring import BEYOND, CONTRADICTED, FELL, HELD, UNSOUND
 from spanner_pipeline.meters import MAX_PRECISION, Dimension, Meter
 from spanner_pipeline.reasons import Reason
 from spanner_pipeline.sources import texts, units
@@ -217,15 +218,37 @@ def _subject_rules(usage: Usage, subject: pl.Expr) -> list[Rule]:
 def _quantity_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
     number = pl.col("is_number")
     rules = [Rule(reasons.QUANTITY_NOT_A_NUMBER, number | text.is_null(), text)]
-    fits = quantity.is_not_null() | ~number | text.is_null()
+    counter = usage.quantity.cumulative is not None
+    read = pl.col("reading") if counter else quantity
+    fits = read.is_not_null() | ~number | text.is_null()
     if usage.quantity.unit is not None:
         known = units.is_known(usage.quantity.unit)
         rules.append(Rule(reasons.UNIT_UNKNOWN, known, pl.col(units.UNIT_TEXT)))
         fits |= ~known
     rules.append(Rule(reasons.QUANTITY_DOES_NOT_FIT, fits, text))
+    if counter:
+        rules += _counter_rules(usage, quantity, text)
     if usage.quantity.nonpositive == "reject":
         rules.append(Rule(reasons.QUANTITY_NOT_POSITIVE, (quantity > 0) | quantity.is_null(), text))
     return rules
+
+
+def _counter_rules(usage: Usage, quantity: pl.Expr, text: pl.Expr) -> list[Rule]:
+    counter, kind = pl.col("counter"), pl.col("kind")
+
+    def is_not(unsound: str) -> pl.Expr:
+        return kind.ne_missing(unsound)
+
+    # What is measured has usage; else it had more digits than can be subtracted.
+    fits = quantity.is_not_null() | kind.is_null() | kind.is_in(UNSOUND)
+    return [
+        Rule(reasons.COUNTER_MISSING, counter.is_not_null(), counter),
+        Rule(reasons.QUANTITY_DOES_NOT_FIT, fits, text),
+        Rule(reasons.COUNTER_BEYOND_ROLL_OVER, is_not(BEYOND), text),
+        Rule(reasons.READINGS_CONTRADICT, is_not(CONTRADICTED), text),
+        Rule(reasons.COUNTER_FELL, is_not(FELL), text),
+        Rule(reasons.READING_BEFORE_MISSING, is_not(HELD), pl.col("lacking")),
+    ]
 
 
 def _time_rules(source: Source, usage: Usage, time: pl.Expr, text: pl.Expr) -> list[Rule]:

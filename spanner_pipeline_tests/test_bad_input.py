@@ -240,6 +240,9 @@ def test_other_partitions_still_import_after_a_bad_one(make_root: MakeRoot) -> N
 NEW_YORK = {"zone": "America/New_York"}
 REVISED = {"corrections": {"revision": {"column": "revision", "type": "number"}}}
 
+FIRST_DAY = {"partitions": {"grain": "day", "from": "2024-01-05"}}
+EACH = {"by": "id", "first": "count"}
+ROLLS = {"rolls_over_at": 256}
 UNITS = {"column": "region", "factors": {"eu": 1}}
 LOOKUP = {"file": "legacy/customers.csv", "key": "account", "value": "customer"}
 
@@ -361,6 +364,35 @@ BAD_ROWS: dict[str, list[tuple[dict[str, Any], str, str, str | None]]] = {
             "`weight` is empty",
         )
     ],
+    "counter_missing": [
+        (
+            FIRST_DAY
+            | {
+                "usage": {
+                    "quantity": {"column": "amount", "cumulative": EACH | {"by": ["id", "weight"]}}
+                }
+            },
+            "2,acme,1,2024-01-05T09:00:00Z,eu,,,",
+            "counter",
+            None,
+        )
+    ],
+    "counter_fell": [
+        (
+            FIRST_DAY | {"usage": {"quantity": {"column": "amount", "cumulative": EACH}}},
+            "7,acme,1,2024-01-05T11:00:00Z,eu,,,",
+            "quantity",
+            "1",
+        )
+    ],
+    "counter_beyond_roll_over": [
+        (
+            FIRST_DAY | {"usage": {"quantity": {"column": "amount", "cumulative": EACH | ROLLS}}},
+            "2,acme,256,2024-01-05T11:00:00Z,eu,,,",
+            "quantity",
+            "256",
+        )
+    ],
     "dimension_missing": [({}, "2,acme,1,2024-01-05T10:00:00Z,,,,", "region", None)],
     "dimension_type": [
         ({}, "2,acme,1,2024-01-05T10:00:00Z,eu,heavy,,", "weight", "heavy"),
@@ -399,7 +431,9 @@ def test_every_reason_has_a_row_that_triggers_it() -> None:
         reasons.dimension_type("d", "number"),
         reasons.not_computed("d"),
     )
-    assert BAD_ROWS.keys() == fixed | {reason.code for reason in made}
+    # These are about several rows or partitions, and are tried in counters/test_importing.py.
+    others = {reasons.READINGS_CONTRADICT.code, reasons.READING_BEFORE_MISSING.code}
+    assert BAD_ROWS.keys() | others == fixed | {reason.code for reason in made}
 
 
 def test_a_row_with_several_faults_names_them_all(make_root: MakeRoot) -> None:

@@ -22,6 +22,7 @@ FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
     {"root", "engine", "whole", "presence", "selection", "passing", "presets"},
     {"sources"},
+    {"counters"},
     {"validation", "staging", "profiling"},
     {"lake", "importing", "repairs", "plan", "arrivals", "unmapped"},
     {"usage", "reconciliation"},

@@ -78,6 +78,18 @@ def merged_metadata(usages: Sequence[UsageImport]) -> Metadata:
         )
         for usage in usages
     ]
+    readings = [
+        dg.TableRecord(
+            {
+                "meter": usage.record.usage,
+                "reading": kind,
+                "rows": total.rows,
+                "usage": plain(total.quantity),
+            }
+        )
+        for usage in usages
+        for kind, total in sorted(usage.record.readings.items())
+    ]
     return {
         "dagster/row_count": rows["new"] + rows["present"] + rows["corrected"],
         "quantity": "; ".join(
@@ -86,6 +98,7 @@ def merged_metadata(usages: Sequence[UsageImport]) -> Metadata:
         **{f"{name.replace('_', ' ')} rows": count for name, count in rows.items()},
         "unchanged": all(usage.unchanged for usage in usages),
         "by meter": dg.MetadataValue.table(listing),
+        **({"readings of counters": dg.MetadataValue.table(readings)} if readings else {}),
         "import batch": usages[0].record.batch,
         CONTROL_TOTALS: dg.MetadataValue.json({u.record.usage: to_json(u.totals) for u in usages}),
     }

@@ -228,6 +228,9 @@ class BillingTotal(Strict):
     def _once(self) -> BillingTotal:
         if both := ", ".join(name for name in self.dimensions if name in self.only):
             raise ValueError(f"`only` and `dimensions` both name {both}. Keep one.")
+        numbers = (self.quantity, self.price, self.amount)
+        if any(number is not None and number.cumulative is not None for number in numbers):
+            raise ValueError("has totals of periods, which are no readings; remove `cumulative`.")
         if self.price is not None and self.amount is not None:
             raise ValueError("compares money already (`price`); remove `amount`.")
         return self

@@ -6,12 +6,15 @@ Belongs here: the declaration and its checks. Not here: reading a number (`sourc
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spanner_pipeline.configuration.cumulative import Cumulative
 from spanner_pipeline.configuration.units import Factor, Unit
 from spanner_pipeline.configuration.values import Value
+from spanner_pipeline.control import EXACT
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _PART_OF_NUMBERS = re.compile(r"[0-9A-Za-z+\-()]")
@@ -29,6 +32,7 @@ class Quantity(Value):
     `factor` multiplies every number, and `unit` each by the factor of its row's unit, exactly; the
     meter must hold the product to its last digit. Of a `sum`, each column is multiplied.
     Where an expression reads a column as a number, it is spelled as declared too.
+    `cumulative` says that the number is the reading of a counter, and usage what it grew.
     """
 
     sum: tuple[str, ...] = ()
@@ -40,6 +44,7 @@ class Quantity(Value):
     nonpositive: Literal["reject", "keep"] = "reject"
     factor: Factor | None = None
     unit: Unit | None = None
+    cumulative: Cumulative | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -74,6 +79,13 @@ class Quantity(Value):
             raise ValueError(f"`null_as_zero` names {unknown}, which `sum` does not. Correct it.")
         if self.factor is not None and self.unit is not None:
             raise ValueError("has `factor` and `unit`; multiply the factors of the units instead.")
+        if self.cumulative is not None and self.constant is not None:
+            raise ValueError("is always the same, and no reading of a counter. Name a column.")
+        if self.cumulative is not None and self.cumulative.rolls_over_at and self.unit is not None:
+            raise ValueError(
+                "has `unit` and `rolls_over_at`, and in which unit it rolls over is unknown. Give "
+                "each unit a usage of its own with `where` and `factor`."
+            )
         if self.thousands == self.decimal:
             raise ValueError(
                 f"`thousands` and `decimal` are both `{self.decimal}`. Say which sign stands "
@@ -90,6 +102,14 @@ class Quantity(Value):
         return (self.decimal, self.thousands, self.negative, self.strip) != (".", "", "minus", ())
 
     @property
+    def rolls_over_at(self) -> Decimal | None:
+        """How many values its counters have, in the meter's unit; None where they do not say."""
+        values = self.cumulative.rolls_over_at if self.cumulative is not None else None
+        return None if values is None else EXACT.multiply(values, self.factor or Decimal(1))
+
+    @property
     def columns(self) -> list[str]:
         """The source columns that this quantity reads."""
-        return [*super().columns, *self.sum, *(self.unit.columns if self.unit else [])]
+        unit = self.unit.columns if self.unit is not None else []
+        counter = self.cumulative.columns if self.cumulative is not None else []
+        return [*super().columns, *self.sum, *unit, *counter]

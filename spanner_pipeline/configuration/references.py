@@ -10,7 +10,7 @@ from spanner_pipeline.configuration.document import Document, KeyPath
 from spanner_pipeline.configuration.folder import Folder
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.errors import Problem
-from spanner_pipeline.meters import Meter
+from spanner_pipeline.meters import Meter, fits
 
 
 def _check_meter(
@@ -49,7 +49,21 @@ def check_usage(source: Source, document: Document, meters: Folder[Meter]) -> li
         problems += _check_meter(usage.meter, (*path, "meter"), document, meters)
         if usage.meter in by_name:
             problems += _check_dimensions(usage, by_name[usage.meter], path, document)
+            problems += _check_roll_over(usage, by_name[usage.meter], path, document)
     return problems
+
+
+def _check_roll_over(
+    usage: Usage, meter: Meter, path: KeyPath, document: Document
+) -> list[Problem]:
+    values = usage.quantity.rolls_over_at
+    if values is None or fits(values, meter):
+        return []
+    message = (
+        f"is {values} in the unit of meter {meter.name}, which holds 38 digits in all and "
+        f"{meter.decimals} after the point. Correct it, or the meter's `decimals`."
+    )
+    return [document.problem((*path, "quantity", "cumulative", "rolls_over_at"), message)]
 
 
 def _check_dimensions(

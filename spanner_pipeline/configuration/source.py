@@ -107,7 +107,10 @@ class Usage(Strict):
         unit = {"unit": self.quantity.unit} if self.quantity.unit is not None else {}
         own = {"subject": self.subject, "quantity": self.quantity, "timestamp": self.timestamp}
         dimensions = {f"dimensions.{name}": value for name, value in self.dimensions.items()}
-        return {**own, **unit, **dimensions}
+        declared = self.quantity.cumulative
+        by = declared.by if declared is not None else ()
+        counter = {f"counter[{n}]": value for n, value in enumerate(by)}
+        return {**own, **unit, **counter, **dimensions}
 
     @property
     def essential_columns(self) -> list[str]:

@@ -15,7 +15,7 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -58,9 +58,21 @@ def batch_name(source: Source, partition: str, files: Sequence[SourceFile], agai
 
 
 def configuration_digest(
-    source: Source, usage: Usage, meter: Meter, customers: Customers | None = None
+    source: Source,
+    usage: Usage,
+    meter: Meter,
+    customers: Customers | None = None,
+    opening: str | None = None,
 ) -> str:
-    """Digest all that decides how rows become events, the lookup file of its customers too."""
+    """Digest all that decides how rows become events.
+
+    Args:
+        source: The source.
+        usage: Which of its usages.
+        meter: The usage's meter.
+        customers: Who is who, where the usage declares a lookup.
+        opening: Digest of the readings before, where the quantity is cumulative.
+    """
     others = {"description", "owner", "expect", "schedule", "usage", "files"}
     declared = source.model_dump(mode="json", exclude=others)
     if source.identity is not None:
@@ -74,6 +86,8 @@ def configuration_digest(
     ]
     if customers is not None:
         described.append(customers.digest)
+    if opening is not None:
+        described.append(opening)
     text = json.dumps(described, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -113,6 +127,8 @@ class ImportRecord:
         lookup: Digest of the lookup file of its customers; empty without one.
         replacement: What a snapshot did to its scopes; None for other imports.
         scopes: The file that says so of each scope.
+        opening: Digest of the readings before, where the quantity is cumulative.
+        readings: Rows and usage by what a reading of a counter was.
     """
 
     source: str
@@ -135,6 +151,8 @@ class ImportRecord:
     lookup: str = ""
     replacement: Replacement | None = None
     scopes: str | None = None
+    opening: str | None = None
+    readings: dict[str, Total] = field(default_factory=dict)
 
     @property
     def order(self) -> tuple[int, str]:
@@ -234,6 +252,20 @@ class Ledger:
             by_usage.get(usage, set()).add(digest)
         return set.intersection(*by_usage.values()) if by_usage else set()
 
+    def next_standing(self, source: Source, usage: str, partition: str) -> ImportRecord | None:
+        """The latest standing import of the first partition after one that has any."""
+        folders = sorted((self._imports / source.source).glob("*/"))
+        for folder in folders:
+            if folder.name > partition and any(folder.glob(f"{file_name(usage)}.*.json")):
+                found = [
+                    record
+                    for record in self.standing(source.source, folder.name)
+                    if record.usage == usage
+                ]
+                if found:
+                    return found[-1]
+        return None
+
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)
@@ -295,9 +327,9 @@ class Ledger:
         name += ".json"
         _write(self._reverts / file_name(record.meter) / name, _spell(record, 1))
 
-    def imports(self, source: str | None = None) -> list[ImportRecord]:
+    def imports(self, source: str | None = None, partition: str = "*") -> list[ImportRecord]:
         """All imports of a source, or of all, oldest first; also those that were reverted."""
-        paths = self._imports.glob(f"{source or '*'}/*/*.json")
+        paths = self._imports.glob(f"{source or '*'}/{partition}/*.json")
         records = (_read_import(path.read_text("utf-8")) for path in paths)
         return sorted(records, key=lambda record: (record.imported_at, record.usage))
 
@@ -307,12 +339,12 @@ class Ledger:
         records = (_read_revert(path.read_text("utf-8")) for path in paths)
         return sorted(records, key=lambda record: (record.reverted_at, record.meter))
 
-    def standing(self, source: str | None = None) -> list[ImportRecord]:
+    def standing(self, source: str | None = None, partition: str = "*") -> list[ImportRecord]:
         """The imports that were not reverted since, oldest first."""
         reverts = self.reverts()
         return [
             record
-            for record in self.imports(source)
+            for record in self.imports(source, partition)
             if not any(revert.undid(record) for revert in reverts)
         ]
 
@@ -375,6 +407,8 @@ def _read_import(text: str) -> ImportRecord:
         for file in stored["files"]
     )
     stored["out_of_scope"] = {why: _total(total) for why, total in stored["out_of_scope"].items()}
+    readings = stored.get("readings", {})
+    stored["readings"] = {kind: _total(total) for kind, total in readings.items()}
     stored["builds_on"] = tuple(stored.get("builds_on", ()))
     if replacement := stored.get("replacement"):
         totals = (_total(replacement[f.name]) for f in fields(Replacement)[2:])

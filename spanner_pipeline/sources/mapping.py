@@ -4,8 +4,9 @@ A mapped batch has, for each row: where it came from (`source_file`, `source_lin
 `malformed`); the event (`subject`, `quantity`, `timestamp`, `dim_*`, `revision`); the texts it was
 made from (`text.*`), for messages; why an expression has no value (`wrong.*`) and which of its
 columns are empty (`empty.*`); `is_number` (the quantity's text is one, as declared); `scope.*`,
-`identity.*` and `content` for the key; `out_of_scope` (why the row is left out, else null),
-`ambiguous_time` (its hour existed twice) and `too_fine` (its time says more than microseconds).
+`identity.*` and `content` for the key; `counter` and `usable` of a reading; `out_of_scope` (why the
+row is left out, else null), `ambiguous_time` (its hour existed twice) and `too_fine` (its time says
+more than microseconds).
 Values that could not be read are null; `validation` says why.
 """
 
@@ -230,8 +231,25 @@ def map_usage(
         _revision(source).alias("revision"),
     )
     return mapped.with_columns(
-        _out_of_scope(source, usage.timestamp).alias("out_of_scope"), *_content(source, meter)
+        _out_of_scope(source, usage.timestamp).alias("out_of_scope"),
+        *_content(source, meter),
+        *_counter(source, usage),
     ).collect()
+
+
+def _counter(source: Source, usage: Usage) -> list[pl.Expr]:
+    """Which counter a row is a reading of, and whether others may be measured from it."""
+    declared = usage.quantity.cumulative
+    if declared is None:
+        return []
+    parts = [
+        text_of(part).str.replace_all("%", "%25", literal=True).str.replace_all("/", "%2F")
+        for part in declared.by
+    ]
+    usable = ~pl.col("malformed") & pl.col("_passes") & pl.col(CONDITION).fill_null(value=False)
+    if (plausible := source.plausible_at(usage.timestamp)) is not None:
+        usable &= texts.within(plausible, source.zone_of(usage.timestamp), pl.col("timestamp"))
+    return [pl.concat_str(parts, separator="/").alias("counter"), usable.alias("usable")]
 
 
 def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:

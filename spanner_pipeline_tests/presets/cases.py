@@ -556,6 +556,35 @@ ALB = Case(
     old={"alb_request_count": ("4", "PASS")},
 )
 
+READINGS = "meter_id,account,register,read_at,reading,quality\n"
+COUNTERS = Case(
+    files={
+        "readings/2026-01-01.csv": READINGS
+        + "E-1,acme,1.8.0,2026-01-01T00:00:00Z,18422.731,A\n"
+        + "E-1,acme,1.8.0,2026-01-01T12:00:00Z,18423,A\n"
+        + "E-2,globex,1.8.0,2026-01-01T00:00:00Z,999990.5,A\n",
+        "readings/2026-01-02.csv": READINGS
+        + "E-1,acme,1.8.0,2026-01-02T12:00:00Z,18430.25,A\n"
+        + "E-1,acme,1.8.0,2026-01-02T06:00:00Z,18425,A\n"  # out of order
+        + "E-1,acme,1.8.0,2026-01-02T09:00:00Z,18428,E\n"  # estimated
+        + "E-2,globex,1.8.0,2026-01-02T00:00:00Z,4.5,A\n"  # rolled over
+        + "E-1,acme,1.8.0,2026-01-03T00:00:00Z,18431,A\n",  # closes the first period
+        "readings/2026-01-03.csv": READINGS
+        + "E-1,acme,1.8.0,2026-01-03T00:00:00Z,18431,A\n"  # opens the next
+        + "E-1,acme,1.8.0,2026-01-03T12:00:00Z,18441,A\n"
+        + "E-2,globex,1.8.0,2026-01-03T12:00:00Z,4.5,A\n"  # stands still
+        + "E-2,globex,1.8.0,2026-01-03T18:00:00Z,3,A\n",  # falls
+        "readings_bill/2026-01.csv": "account,starts,ends,usage_kwh\n"
+        "acme,2026-01-01,2026-01-03,8.269\nglobex,2026-01-01,2026-01-03,14\n"
+        "acme,2026-01-03,2026-02-03,10\n",
+    },
+    partitions={"cumulative_counters": ("2026-01-03", "2026-01-01", "2026-01-02")},
+    usage={"metered_kwh": (6, "32.269")},
+    left_out={"metered_kwh": 5},
+    rejected={("metered_kwh", "counter_fell"): 1},
+    old={"cumulative_counters_bill": ("32.269", "PASS")},
+)
+
 CASES: dict[str, Case] = {
     "stripe_meter_events": STRIPE,
     "stripe_meter_events_csv": STRIPE_CSV,
@@ -570,6 +599,7 @@ CASES: dict[str, Case] = {
     "cloudfront_access_log": CLOUDFRONT,
     "opentelemetry_logs": OTEL,
     "litellm_spend_logs": LITELLM,
+    "cumulative_counters": COUNTERS,
     "focus_1_1": focus_case("focus_1_1", ServiceSubcategory="Queues"),
     "focus_1_2": focus_case("focus_1_2", ServiceSubcategory="Queues", InvoiceId="I-1"),
 }

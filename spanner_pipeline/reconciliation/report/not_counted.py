@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from spanner_pipeline.control import ControlTotals, Total
+from spanner_pipeline.counters.measuring import RESTARTED, ROLLED_OVER
 from spanner_pipeline.lake.ledger import FileTotals
 from spanner_pipeline.lake.quarantine import Kind, quarantine_files
 from spanner_pipeline.reconciliation.compare import Comparison
@@ -54,6 +55,7 @@ class Fed:
         left_out: Rows and quantity by why.
         repeated: Rows delivered once more under a key that is counted.
         ambiguous: Rows of an hour that a clock change repeats.
+        begun_again: Readings of counters that restarted or rolled over, and their usage.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Fed:
     left_out: dict[str, Total] = field(default_factory=dict)
     repeated: int = 0
     ambiguous: int = 0
+    begun_again: dict[str, Total] = field(default_factory=dict)
 
     @property
     def places(self) -> int:
@@ -81,6 +84,8 @@ def by_usage(root: DataRoot, comparison: Comparison) -> list[Fed]:
         fed.files += record.files
         fed.ambiguous += record.ambiguous_times
         fed.rejected.update(record.rejected)
+        for kind in {RESTARTED, ROLLED_OVER} & record.readings.keys():
+            fed.begun_again[kind] = fed.begun_again.get(kind, Total()) + record.readings[kind]
         for why, total in record.out_of_scope.items():
             fed.left_out[why] = fed.left_out.get(why, Total()) + total
         for file in quarantine_files(root, [record], "repeated"):
