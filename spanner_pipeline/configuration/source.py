@@ -219,6 +219,13 @@ class Source(Strict):
             if not self.zone_of(usage.timestamp) and not usage.timestamp.may_have_offset:
                 message = "has no offset (%z), so nobody knows whose clock it was; declare `zone`."
                 yield ("usage", index, "timestamp", "format"), message
+            cut = self.is_table and self.partitions.grain != WHOLE
+            if usage.quantity.cumulative is not None and cut:
+                message = (
+                    "needs the readings before a partition, and of a table nobody can say whether "
+                    "they changed. Read it as a whole (`grain: whole`), or export it to files."
+                )
+                yield ("usage", index, "quantity", "cumulative"), message
             if first.setdefault(usage.name, index) != index:
                 message = (
                     f"usage[{first[usage.name]}] feeds `{usage.name}` too, and one row may not "

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from spanner_pipeline.errors import ReadingsChangedError
+from spanner_pipeline.errors import ConfigurationError, ReadingsChangedError
 from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.root import DataRoot, load_catalog
 from spanner_pipeline_tests.conftest import MakeRoot, Run
@@ -203,3 +203,13 @@ def test_a_plan_says_what_the_import_does_and_restarts_are_named(
     assert left_out.select("why", "quantity").rows() == [
         ("first reading of its counter", Decimal(10))
     ]
+
+
+def test_a_table_that_is_read_in_parts_has_no_readings_before(make_root: MakeRoot) -> None:
+    declared = source() | {
+        "format": {"family": "delta", "where": {"day": "{year}-{month}-{day}"}},
+        "files": "legacy/readings",
+    }
+    root = make_root({"kwh": METER}, {"old": declared})
+    with pytest.raises(ConfigurationError, match=r"cumulative: needs the readings before"):
+        load_catalog(root)
