@@ -20,8 +20,6 @@ from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import TooManyRejectedError
 from spanner_pipeline.lake.counters import Counters, refuse_changed_usage
 from spanner_pipeline.lake.ledger import (
-    FileTotals,
-    ImportRecord,
     Ledger,
     batch_name,
     caught_up,
@@ -30,6 +28,7 @@ from spanner_pipeline.lake.ledger import (
 )
 from spanner_pipeline.lake.merge import MergeResult, merge
 from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.records import FileTotals, ImportRecord
 from spanner_pipeline.lake.snapshot import refuse_unfit
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable

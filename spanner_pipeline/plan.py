@@ -23,8 +23,8 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.importing import PARTITION_DONE, UsageImport, import_partition
-from spanner_pipeline.lake.ledger import RevertRecord
 from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile

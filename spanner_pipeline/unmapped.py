@@ -16,8 +16,9 @@ from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import ControlTotals
 from spanner_pipeline.errors import ConfigurationError, Problem
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger, configuration_digest
+from spanner_pipeline.lake.ledger import Ledger, configuration_digest
 from spanner_pipeline.lake.quarantine import quarantine_file
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.files import ListedFile, digest_now, listed_file
 from spanner_pipeline.staging import REJECTED, Staged
@@ -122,7 +123,9 @@ def refuse_other_customers(ledger: Ledger, staged: Staged, totals: ControlTotals
         if (before.batch, before.usage) != (staged.batch, staged.usage.name):
             continue
         then = replace(customers, digest=before.lookup)
-        mapped_by = configuration_digest(staged.source, staged.usage, staged.meter, then)
+        mapped_by = configuration_digest(
+            staged.source, staged.usage, staged.meter, then, before.opening
+        )
         entered = before.totals.new + before.totals.present + before.totals.corrected
         there = totals.present + totals.corrected + totals.conflicting
         lacking = entered.rows - there.rows

@@ -15,8 +15,8 @@ from pydantic import Field
 from spanner_pipeline.assets.failures import readable_failures
 from spanner_pipeline.assets.imports import import_key
 from spanner_pipeline.assets.resources import Lake
-from spanner_pipeline.lake.ledger import RevertRecord
 from spanner_pipeline.lake.maintenance import KEEP, Maintained, maintain
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import revert
 from spanner_pipeline.plan import plan_revert
 from spanner_pipeline.reconciliation.spelling import grouped

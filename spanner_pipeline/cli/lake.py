@@ -16,8 +16,9 @@ from spanner_pipeline.cli.terminal import Data, complain, misuse, out, show
 from spanner_pipeline.control import Total
 from spanner_pipeline.keys import read_scope
 from spanner_pipeline.lake.conflicts import read_conflicts
-from spanner_pipeline.lake.ledger import ImportRecord, RevertRecord, caught_up
+from spanner_pipeline.lake.ledger import caught_up
 from spanner_pipeline.lake.maintenance import maintain as run_maintenance
+from spanner_pipeline.lake.records import ImportRecord, RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError
 from spanner_pipeline.lake.revert import revert as run_revert
 from spanner_pipeline.lake.scopes import MEASURES, read_scopes

@@ -15,14 +15,19 @@ import os
 import re
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from spanner_pipeline.configuration.source import Source, Usage
-from spanner_pipeline.control import ControlTotals, Replacement, Total
 from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.records import (
+    IMPORT,
+    REVERT,
+    ImportRecord,
+    RevertRecord,
+    read_import,
+    read_revert,
+    spell,
+)
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
@@ -32,8 +37,6 @@ from spanner_pipeline.whole import written_whole
 
 MAPPING_VERSION = 2
 """Raise it when the code maps the same rows to other events, so that known files are read again."""
-
-_IMPORT, _REVERT = "import_record", "revert_record"
 
 
 def whoever() -> str:
@@ -92,128 +95,6 @@ def configuration_digest(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class FileTotals:
-    """One file of an import: what it was, and what became of its rows."""
-
-    name: str
-    digest: str
-    size: int
-    totals: ControlTotals
-
-
-@dataclass(frozen=True)
-class ImportRecord:
-    """One import of one partition for one usage.
-
-    Attributes:
-        source: The source.
-        usage: Which usage of it.
-        meter: The meter.
-        partition: The partition.
-        batch: The import batch.
-        configuration: Digest of the configuration that mapped it.
-        files: The files with their control totals.
-        out_of_scope: Rows and quantity by why they were left out.
-        rejected: Rows by reason code.
-        ambiguous_times: Rows whose hour existed twice, resolved or rejected as declared.
-        table: Identity of the meter's table after the import, None when there was none.
-        version_before: Delta version before the import, None when there was no table.
-        version_after: Delta version after; the same where nothing changed.
-        imported_at: When, ISO 8601 in UTC.
-        imported_by: Who ran it, and where.
-        builds_on: The earlier import batches whose rows it met in the lake.
-        replaced: The file with the events that it corrected or removed, as they were before.
-        lookup: Digest of the lookup file of its customers; empty without one.
-        replacement: What a snapshot did to its scopes; None for other imports.
-        scopes: The file that says so of each scope.
-        opening: Digest of the readings before, where the quantity is cumulative.
-        readings: Rows and usage by what a reading of a counter was.
-    """
-
-    source: str
-    usage: str
-    meter: str
-    partition: str
-    batch: str
-    configuration: str
-    files: tuple[FileTotals, ...]
-    out_of_scope: dict[str, Total]
-    rejected: dict[str, int]
-    ambiguous_times: int
-    table: str | None
-    version_before: int | None
-    version_after: int | None
-    imported_at: str
-    imported_by: str = ""
-    builds_on: tuple[str, ...] = ()
-    replaced: str | None = None
-    lookup: str = ""
-    replacement: Replacement | None = None
-    scopes: str | None = None
-    opening: str | None = None
-    readings: dict[str, Total] = field(default_factory=dict)
-
-    @property
-    def order(self) -> tuple[int, str]:
-        """Its place among the imports into its table."""
-        return self.version_after or 0, self.imported_at
-
-    @property
-    def totals(self) -> ControlTotals:
-        """The control totals of all files."""
-        total = ControlTotals()
-        for file in self.files:
-            total += file.totals
-        return total
-
-    def said_in_commit(self) -> dict[str, str]:
-        """What the commit of this import says about itself."""
-        return {"import_batch": self.batch, "usage": self.usage, _IMPORT: _spell(self, None)}
-
-
-@dataclass(frozen=True)
-class RevertRecord:
-    """One import batch taken out of one meter's table.
-
-    Attributes:
-        batch: The import batch.
-        meter: The meter.
-        table: Identity of the meter's table.
-        removed: Rows and quantity that went.
-        restored: Rows and quantity of earlier imports that came back.
-        forced: Whether later imports that build on it were left behind.
-        version_before: Delta version before.
-        version_after: Delta version after; the same where the batch had no rows.
-        reverted_at: When, ISO 8601 in UTC.
-        reverted_by: Who ran it, and where.
-    """
-
-    batch: str
-    meter: str
-    table: str
-    removed: Total
-    restored: Total
-    forced: bool
-    version_before: int
-    version_after: int
-    reverted_at: str
-    reverted_by: str
-
-    def said_in_commit(self) -> dict[str, str]:
-        """What the commit of this revert says about itself."""
-        return {"reverted_batch": self.batch, _REVERT: _spell(self, None)}
-
-    def undid(self, record: ImportRecord) -> bool:
-        """Whether it came after an import into its table, and took out its batch."""
-        return self.batch == record.batch and self.came_after(record)
-
-    def came_after(self, record: ImportRecord) -> bool:
-        """Whether it came after an import into its table."""
-        reverted = (self.version_after, self.reverted_at)
-        return self.table == record.table and record.order < reverted
-
-
 class Ledger:
     """The imports and reverts of a data root."""
 
@@ -231,7 +112,7 @@ class Ledger:
         been reverted, or one whose rows it met: then its own rows are not there any more.
         """
         folder, stem = self._place(name, usage, configuration)
-        found = [_read_import(path.read_text("utf-8")) for path in folder.glob(f"{stem}.*.json")]
+        found = [read_import(path.read_text("utf-8")) for path in folder.glob(f"{stem}.*.json")]
         if not found:
             return None
         record = max(found, key=lambda record: record.imported_at)
@@ -308,15 +189,15 @@ class Ledger:
         folder, stem = self._place(record.batch, record.usage, record.configuration)
         path = folder / f"{stem}.{record.version_after or 0}.json"
         if record.version_after != record.version_before:
-            _write(path, _spell(record, 1))
+            _write(path, spell(record, 1))
             return
         try:
-            _write(path, _spell(record, 1), replace=False)
+            _write(path, spell(record, 1), replace=False)
         except FileExistsError:
-            there = _read_import(path.read_text("utf-8"))
+            there = read_import(path.read_text("utf-8"))
             if self._gone(there):  # what it brought, and what it replaced, is needed all the same
                 brought = there.version_after != there.version_before
-                _write(path.with_suffix(".again.json") if brought else path, _spell(record, 1))
+                _write(path.with_suffix(".again.json") if brought else path, spell(record, 1))
 
     def add_revert(self, record: RevertRecord) -> None:
         """Write one revert down; one that took nothing out stands beside the one that did."""
@@ -325,18 +206,18 @@ class Ledger:
         if record.version_after == record.version_before:
             name += f".{re.sub('[^0-9]', '', record.reverted_at)}"
         name += ".json"
-        _write(self._reverts / file_name(record.meter) / name, _spell(record, 1))
+        _write(self._reverts / file_name(record.meter) / name, spell(record, 1))
 
     def imports(self, source: str | None = None, partition: str = "*") -> list[ImportRecord]:
         """All imports of a source, or of all, oldest first; also those that were reverted."""
         paths = self._imports.glob(f"{source or '*'}/{partition}/*.json")
-        records = (_read_import(path.read_text("utf-8")) for path in paths)
+        records = (read_import(path.read_text("utf-8")) for path in paths)
         return sorted(records, key=lambda record: (record.imported_at, record.usage))
 
     def reverts(self, meter: str | None = None) -> list[RevertRecord]:
         """All reverts of a meter, or of all, oldest first."""
         paths = self._reverts.glob(f"{file_name(meter) if meter else '*'}/*.json")
-        records = (_read_revert(path.read_text("utf-8")) for path in paths)
+        records = (read_revert(path.read_text("utf-8")) for path in paths)
         return sorted(records, key=lambda record: (record.reverted_at, record.meter))
 
     def standing(self, source: str | None = None, partition: str = "*") -> list[ImportRecord]:
@@ -360,14 +241,14 @@ class Ledger:
         Whoever changes a table does this first, so nothing older than a known commit is missing.
         """
         for commit in table.history():
-            if _IMPORT in commit:
-                record = _read_import(commit[_IMPORT])
+            if IMPORT in commit:
+                record = read_import(commit[IMPORT])
                 folder, stem = self._place(record.batch, record.usage, record.configuration)
                 if (folder / f"{stem}.{record.version_after}.json").is_file():
                     return
                 self.add(record)
-            elif _REVERT in commit:
-                revert = _read_revert(commit[_REVERT])
+            elif REVERT in commit:
+                revert = read_revert(commit[REVERT])
                 if revert in self.reverts(revert.meter):
                     return
                 self.add_revert(revert)
@@ -389,38 +270,3 @@ def caught_up(root: DataRoot, meters: Iterable[Meter]) -> Ledger:
 def _write(path: Path, text: str, *, replace: bool = True) -> None:
     with written_whole(path, replace=replace) as work:
         work.write_text(text + "\n", encoding="utf-8")
-
-
-def _spell(record: ImportRecord | RevertRecord, indent: int | None) -> str:
-    return json.dumps(asdict(record), indent=indent, default=str)
-
-
-def _read_import(text: str) -> ImportRecord:
-    stored: dict[str, Any] = json.loads(text)
-    stored["files"] = tuple(
-        FileTotals(
-            name=file["name"],
-            digest=file["digest"],
-            size=file["size"],
-            totals=ControlTotals(**{k: _total(v) for k, v in file["totals"].items()}),
-        )
-        for file in stored["files"]
-    )
-    stored["out_of_scope"] = {why: _total(total) for why, total in stored["out_of_scope"].items()}
-    readings = stored.get("readings", {})
-    stored["readings"] = {kind: _total(total) for kind, total in readings.items()}
-    stored["builds_on"] = tuple(stored.get("builds_on", ()))
-    if replacement := stored.get("replacement"):
-        totals = (_total(replacement[f.name]) for f in fields(Replacement)[2:])
-        stored["replacement"] = Replacement(replacement["scopes"], replacement["stale"], *totals)
-    return ImportRecord(**stored)
-
-
-def _read_revert(text: str) -> RevertRecord:
-    stored: dict[str, Any] = json.loads(text)
-    totals = {name: _total(stored[name]) for name in ("removed", "restored")}
-    return RevertRecord(**{**stored, **totals})
-
-
-def _total(stored: dict[str, Any]) -> Total:
-    return Total(stored["rows"], Decimal(stored["quantity"]))

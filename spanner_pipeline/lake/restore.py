@@ -12,7 +12,8 @@ import duckdb
 
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.keys import PART_SEPARATOR, scope_of_key
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.scopes import load_last, scopes_file, standing_statements
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable

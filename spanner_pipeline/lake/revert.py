@@ -16,13 +16,9 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.lake.change import changing, until_committed
-from spanner_pipeline.lake.ledger import (
-    Ledger,
-    RevertRecord,
-    caught_up,
-    whoever,
-)
+from spanner_pipeline.lake.ledger import Ledger, caught_up, whoever
 from spanner_pipeline.lake.quarantine import KINDS, quarantine_file, repair_files
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.restore import restore
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable

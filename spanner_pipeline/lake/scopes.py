@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from spanner_pipeline.control import Replacement, Total
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 

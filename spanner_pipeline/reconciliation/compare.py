@@ -19,7 +19,8 @@ from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.control import EXACT, Total, exact_sum
 from spanner_pipeline.engine import open_duckdb
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter
 from spanner_pipeline.reconciliation.causes import Explanation

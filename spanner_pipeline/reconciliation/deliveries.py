@@ -11,7 +11,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.source import WHOLE, Source, next_period
 from spanner_pipeline.configuration.values import complete_date
-from spanner_pipeline.lake.ledger import ImportRecord
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog
 

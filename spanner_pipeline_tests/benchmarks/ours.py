@@ -11,14 +11,9 @@ from spanner_pipeline.configuration.source import WHOLE, Source
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.importing import import_partition
-from spanner_pipeline.lake.ledger import (
-    FileTotals,
-    ImportRecord,
-    Ledger,
-    batch_name,
-    configuration_digest,
-)
+from spanner_pipeline.lake.ledger import Ledger, batch_name, configuration_digest
 from spanner_pipeline.lake.merge import MergeResult, merge
+from spanner_pipeline.lake.records import FileTotals, ImportRecord
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import Catalog, DataRoot
 from spanner_pipeline.sources.files import find_files

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.importing import UsageImport, import_partition
 from spanner_pipeline.lake import change
-from spanner_pipeline.lake.ledger import RevertRecord
 from spanner_pipeline.lake.maintenance import Maintained, maintain
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.root import DataRoot, load_catalog

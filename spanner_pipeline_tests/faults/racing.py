@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from spanner_pipeline.importing import UsageImport
-from spanner_pipeline.lake.ledger import ImportRecord, RevertRecord
+from spanner_pipeline.lake.records import ImportRecord, RevertRecord
 from spanner_pipeline_tests.faults.pairs import Import
 from spanner_pipeline_tests.faults.scenes import State
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance, csv_bytes

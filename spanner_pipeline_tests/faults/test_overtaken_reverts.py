@@ -13,7 +13,8 @@ from spanner_pipeline import importing
 from spanner_pipeline.importing import UsageImport
 from spanner_pipeline.lake import revert
 from spanner_pipeline.lake.change import Change
-from spanner_pipeline.lake.ledger import Ledger, RevertRecord
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import UnknownBatchError
 from spanner_pipeline_tests.faults.pairs import Import, Revert
 from spanner_pipeline_tests.faults.scenes import expected

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from spanner_pipeline.importing import UsageImport
-from spanner_pipeline.lake.ledger import Ledger, RevertRecord
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline_tests.faults.pairs import Import, Pair, Revert

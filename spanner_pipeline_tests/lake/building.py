@@ -20,7 +20,8 @@ from deltalake import DeltaTable
 
 from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.importing import UsageImport, import_partition
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog

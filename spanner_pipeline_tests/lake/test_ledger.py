@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanner_pipeline.control import ControlTotals, Total
-from spanner_pipeline.lake.ledger import FileTotals, ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.names import file_name
+from spanner_pipeline.lake.records import FileTotals, ImportRecord
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
 

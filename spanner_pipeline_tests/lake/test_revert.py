@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spanner_pipeline.lake.ledger import Ledger, RevertRecord
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance
 

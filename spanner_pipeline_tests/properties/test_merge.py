@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.lake import search
-from spanner_pipeline.lake.ledger import Ledger, RevertRecord, batch_name
+from spanner_pipeline.lake.ledger import Ledger, batch_name
+from spanner_pipeline.lake.records import RevertRecord
 from spanner_pipeline.lake.revert import RevertRefusedError, UnknownBatchError, revert
 from spanner_pipeline.sources.files import find_files
 from spanner_pipeline_tests.lake.building import Row, TinyRoot, balance

@@ -16,8 +16,8 @@ import polars as pl
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.engine import open_duckdb
-from spanner_pipeline.lake.ledger import ImportRecord
 from spanner_pipeline.lake.quarantine import Kind, quarantine_files
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import MAX_PRECISION, Meter

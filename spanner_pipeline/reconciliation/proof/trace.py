@@ -22,7 +22,8 @@ from spanner_pipeline.configuration.values import complete_date
 from spanner_pipeline.control import EXACT
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.lake.ledger import ImportRecord, Ledger
+from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 
 from spanner_pipeline.control import ControlTotals, Total
 from spanner_pipeline.counters.measuring import RESTARTED, ROLLED_OVER
-from spanner_pipeline.lake.ledger import FileTotals
 from spanner_pipeline.lake.quarantine import Kind, quarantine_files
+from spanner_pipeline.lake.records import FileTotals
 from spanner_pipeline.reconciliation.compare import Comparison
 from spanner_pipeline.reconciliation.spelling import places
 from spanner_pipeline.root import DataRoot
