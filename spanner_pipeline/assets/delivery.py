@@ -60,6 +60,10 @@ class Delivery(dg.Config):
         description="Send what stands on a day of its subject of which a delivered event is gone "
         "from the lake, too: the service counts both.",
     )
+    net: str = Field(
+        default="",
+        description="hour, day or month (UTC): take what is below 0 from events of the same one.",
+    )
     rate: int = Field(default=RATE, ge=1, description="Events a minute at most.")
 
 
@@ -146,6 +150,7 @@ def _choices(config: Delivery, cut_over: datetime | None) -> Choices:
         beside_gone=config.beside_gone,
         rate=config.rate,
         cut_over=cut_over,
+        net=config.net or None,
     )
 
 

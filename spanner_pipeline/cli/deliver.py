@@ -54,6 +54,13 @@ def deliver(
             help="Send what stands on a day of its subject of which a delivered event is gone.",
         ),
     ] = False,
+    net: Annotated[
+        str | None,
+        typer.Option(
+            help="Take what is below 0 from events of the same hour, day or month (UTC); later "
+            "deliveries of the meter do, too."
+        ),
+    ] = None,
     rate: Annotated[int, typer.Option(min=1, help="Events a minute at most.")] = _RATE,
     data: Data = None,
 ) -> None:
@@ -83,6 +90,7 @@ def deliver(
         beside_gone=beside_gone,
         rate=rate,
         cut_over=catalog.cut_over(meter),
+        net=net,
     )
     with OpenSpanner(Target.from_environment(rehearse=rehearse)) as client:
         made = plan_delivery(root, meters[meter], client, choices)

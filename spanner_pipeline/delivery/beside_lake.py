@@ -32,6 +32,9 @@ FATES = {
     GONE: "delivered, and gone from the lake since",
     "not positive": "left out, as the service takes no quantity of 0 or less",
     "older": "left out, as the service would prune it",
+    "pulled": "pulled from the service, which has it as live traffic",
+    "beside gone": "held back, as an event of its day was delivered and is gone from the lake",
+    "netted": "netted into another event of its hour, day or month",
     "after the cut-over": "in the lake at or after the cut-over, where live traffic counts",
 }
 """Why an event is not in lake and service alike."""
@@ -80,8 +83,13 @@ def not_alike(
     own = ", ".join([subject, *groups, "timestamp"])
     only = " AND ".join(["true", *where])
     connection.execute(f"""CREATE OR REPLACE TEMP VIEW lacking AS
-        SELECT {own}, fate, -({value})::{meter.quantity_type} AS quantity
-        FROM chosen WHERE fate <> 'delivered' AND {only}""")
+        SELECT {own}, if(fate = 'delivered', 'netted', fate) AS fate,
+            -({value})::{meter.quantity_type} AS quantity
+        FROM chosen WHERE (fate <> 'delivered' OR status = 'netted') AND {only}
+        UNION ALL SELECT {own}, 'netted', word.sent - ({value})
+        FROM chosen JOIN (SELECT idempotency_key, quantity::{meter.quantity_type} AS sent FROM word)
+            AS word USING (idempotency_key)
+        WHERE fate = 'delivered' AND known_net = idempotency_key AND {only}""")
     # What the service has of an event that the lake has otherwise, where the ledger says it is.
     known = f"""SELECT idempotency_key, subject, timestamp, digest, quantity::{meter.quantity_type}
         AS quantity FROM word WHERE status IN ({settled})"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,13 @@ def plan_delivery(root: DataRoot, meter: Meter, client: OpenSpanner, choices: Ch
     """Say what a delivery would do; nothing is changed, here or there.
 
     Raises:
-        TargetError: When the service refuses, or cannot be reached.
+        TargetError: When the service refuses, cannot be reached, or events cannot be netted so.
     """
     live = client.find_meter(meter.name)
     differences = [] if live is None else compare(meter, live)
     ledger = None if live is None else DeliveryLedger(root, client.target, live)
     now = datetime.now(UTC)
+    choices = _netting_as_before(choices, ledger)
     with at_work(root):
         seam = _seam(root, meter, client, ledger, choices.cut_over, now)
         return make_plan(root, meter, live, differences, ledger, choices, now, seam)
@@ -108,6 +109,7 @@ def deliver(
     ledger = DeliveryLedger(root, client.target, live)
     with at_work(root), ledger.alone():
         ledger = DeliveryLedger(root, client.target, live)  # another may have written meanwhile
+        choices = _netting_as_before(choices, ledger)
         bounds = (plan.pruned_before, plan.known_from)
         with choosing(root, meter, ledger, choices, *bounds) as chosen:
             if chosen.table.version != plan.lake_version or chosen.count() != plan.fates:
@@ -115,6 +117,8 @@ def deliver(
                     f"the lake's {meter.name} changed since it was planned; nothing was sent. "
                     "Plan again."
                 )
+            if choices.net is not None:
+                ledger.keep_netting(choices.net)
             ignored = OUR_DIMENSIONS.keys() - {d.name for d in meter.dimensions}
             sender = Sender(client, ledger, choices.rate, ignored, progress)
             outcome = sender.send(chosen.stream(GROUP))
@@ -126,6 +130,18 @@ def deliver(
         return Delivered(
             meter.name, live["id"], outcome, _record(ledger, client, choices, plan, outcome)
         )
+
+
+def _netting_as_before(choices: Choices, ledger: DeliveryLedger | None) -> Choices:
+    """The choices, with the rule for netting that the ledger keeps."""
+    before = ledger.netting if ledger is not None else None
+    if before is None:
+        return choices
+    if choices.net not in (None, before):
+        raise TargetError(
+            f"this meter is netted by {before}, and two rules would mix. Leave out `net`."
+        )
+    return replace(choices, net=before)
 
 
 def _made_ready(meter: Meter, client: OpenSpanner, plan: Plan) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ import duckdb
 import polars as pl
 
 from spanner_pipeline.control import Total
+from spanner_pipeline.delivery import netting
 from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
 from spanner_pipeline.delivery.payload import Spelling, body_sql, digest_sql
 from spanner_pipeline.engine import open_duckdb
@@ -25,17 +26,20 @@ from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
-SEND, RESEND = "send", "send again"
+SEND, RESEND, NET = "send", "send again", "net"
 BESIDE_GONE = "beside gone"
 FATES = {
     SEND: "would be sent",
+    **netting.FATES,
     RESEND: "was sent without an answer, or failed: would be sent again under the same keys",
     "delivered": "the service has it already",
+    "pulled": "was pulled from this very meter: the service has it, under its own key",
     "changed": "was delivered, and changed in the lake since; the service cannot change an event",
     "after the cut-over": "left out: at or after the cut-over, where live traffic counts",
     BESIDE_GONE: "held back: an event of its subject and day was delivered and is gone from the "
     "lake; the service would count both (--beside-gone)",
-    "not positive": "left out: the service takes no quantity of 0 or less",
+    "not positive": "left out: the service takes no quantity of 0 or less (--net takes what is "
+    "below 0 from other events)",
     "older": "left out: the service would prune it (--raise-retention, --include-old)",
     "unsettled": "was sent without an answer and is older than the retention: never sent again, "
     "because it may have been counted and forgotten",
@@ -61,6 +65,7 @@ class Choices:
         beside_gone: Send what stands on a day of its subject of which a delivered event is gone.
         rate: Events a minute at most.
         cut_over: First instant of live traffic, as declared; nothing is sent from there on.
+        net: Take what is below 0 from events of the same bucket of this size, as `netting` says.
     """
 
     start: datetime | None = None
@@ -71,6 +76,7 @@ class Choices:
     beside_gone: bool = False
     rate: int = RATE
     cut_over: datetime | None = None
+    net: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Contradiction:
     now: Decimal | None
 
 
-_TO_SEND = f"fate IN ('{SEND}', '{RESEND}')"
+_TO_SEND = f"fate IN ('{SEND}', '{RESEND}', '{NET}')"
 
 
 class Chosen:
@@ -134,7 +140,7 @@ class Chosen:
             SELECT min(timestamp), count(*) FILTER (quantity IS DISTINCT FROM {double}),
                 max(abs(quantity - {double})),
                 count(*) FILTER (epoch_us(timestamp) % 1000000 <> 0)
-            FROM chosen WHERE {_TO_SEND}""").fetchall()
+            FROM going""").fetchall()
         oldest, rounded, largest, fractional = facts
         return oldest, rounded, largest, fractional
 
@@ -161,7 +167,7 @@ class Chosen:
         """Instants, as they are sent, at which a subject has several quantities."""
         unit = "second" if self.choices.spelling.whole_seconds else "microsecond"
         [[ties]] = self.connection.execute(f"""
-            SELECT count(*) FROM (SELECT 1 FROM chosen WHERE {_TO_SEND}
+            SELECT count(*) FROM (SELECT 1 FROM going
             GROUP BY subject, date_trunc('{unit}', timestamp) HAVING min(quantity) < max(quantity))
             """).fetchall()
         return int(ties)
@@ -169,13 +175,17 @@ class Chosen:
     def stream(self, rows: int) -> Iterator[pl.DataFrame]:
         """What is to be sent, by time, so many rows at a time; memory holds no more of it.
 
-        Columns are those of the ledger; `sent` is the event's JSON.
+        Columns are those of the ledger; `sent` is the event's JSON, `members` what goes with it.
         """
         body = body_sql(self.table.meter, self.choices.spelling)
         reader = self.connection.sql(f"""
             SELECT idempotency_key, digest, subject, quantity::VARCHAR AS quantity, timestamp,
-                {body} AS sent
-            FROM chosen WHERE {_TO_SEND} ORDER BY timestamp, idempotency_key
+                net, members, {body} AS sent
+            FROM going LEFT JOIN (
+                SELECT net, list(struct_pack(idempotency_key, digest, subject,
+                    quantity := quantity::VARCHAR, timestamp)) AS members
+                FROM netting WHERE idempotency_key <> net GROUP BY net) USING (net)
+            ORDER BY timestamp, idempotency_key
             """).to_arrow_reader(rows)
         waiting = pl.DataFrame()
         for batch in reader:
@@ -213,36 +223,70 @@ def choosing(
         if time is not None
     ]
     window = table.select(" AND ".join(["true", *bounds]))
-    words = ledger.last_words_sql() if ledger else DeliveryLedger.nothing_sql()
-    settled = f"word.status IN ({', '.join(map(literal, SETTLED))})"
-    old, later = "timestamp < TIMESTAMPTZ {}", "timestamp >= TIMESTAMPTZ {}"
+    words, heads, pulled = DeliveryLedger.nothing_sql(), DeliveryLedger.nothing_sql(), "false"
+    if ledger:
+        words, heads = ledger.last_words_sql(), ledger.heads_sql()
+        pulled = f"starts_with(source_file, {literal(ledger.pulled_files)})"
     cut = choices.cut_over
-    live = "false" if cut is None else later.format(literal(cut.isoformat()))
-    pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
-    unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
+    live = "false" if cut is None else f"timestamp >= TIMESTAMPTZ {literal(cut.isoformat())}"
+    there = ", ".join(map(literal, (*SETTLED, "sent", "netted")))
     with open_duckdb() as connection:
         connection.execute(f"CREATE VIEW window_ AS {window}")
         connection.execute(f"CREATE VIEW word AS {words}")
-        within = " AND ".join(["true", *bounds])
+        connection.execute(f"CREATE VIEW head AS {heads}")
         connection.execute(f"""
             CREATE TABLE gone AS SELECT idempotency_key, subject, timestamp,
-                quantity::{meter.quantity_type} AS quantity, {within} AS inside
+                (quantity::{meter.quantity_type} - coalesce(part, 0))::{meter.quantity_type}
+                AS quantity, {" AND ".join(["true", *bounds])} AS inside
             FROM word ANTI JOIN (SELECT idempotency_key FROM ({table.select()}))
-            USING (idempotency_key) WHERE {settled} OR status = 'sent'""")
-        beside = "false" if choices.beside_gone else "held.subject IS NOT NULL"
-        connection.execute(f"""
-            CREATE VIEW chosen AS SELECT window_.*, {digest_sql(meter)} AS digest, CASE
-                WHEN {settled} AND word.digest = {digest_sql(meter)} THEN 'delivered'
-                WHEN {settled} THEN 'changed'
-                WHEN {live} THEN 'after the cut-over'
-                WHEN word.status = 'sent' AND {unsettled} THEN 'unsettled'
-                WHEN quantity <= 0 THEN 'not positive'
-                WHEN {pruned} THEN 'older'
-                WHEN {beside} THEN '{BESIDE_GONE}'
-                WHEN word.status IS NOT NULL THEN '{RESEND}'
-                ELSE '{SEND}' END AS fate
-            FROM window_ LEFT JOIN (SELECT idempotency_key, status, digest FROM word) AS word
             USING (idempotency_key)
-            LEFT JOIN (SELECT DISTINCT subject, timezone('UTC', timestamp)::DATE AS event_date
-                FROM gone) AS held USING (subject, event_date)""")
+            LEFT JOIN (SELECT net AS idempotency_key, sum(quantity::{meter.quantity_type}) AS part
+                FROM word WHERE status = 'netted' GROUP BY net) AS parts USING (idempotency_key)
+            WHERE status IN ({there})""")
+        connection.execute(f"""
+            CREATE VIEW known AS SELECT window_.*, {digest_sql(meter)} AS digest, word.status,
+                word.digest AS known_digest, word.net, coalesce(head.status, word.status)
+                AS standing, {pulled} AS pulled, {live} AS live
+            FROM window_
+            LEFT JOIN (SELECT idempotency_key, status, digest, net FROM word) AS word
+                USING (idempotency_key)
+            LEFT JOIN (SELECT idempotency_key, status FROM head) AS head
+                ON head.idempotency_key = word.net AND word.status = 'netted'""")
+        [[heads]] = connection.execute("SELECT count(*) FROM head").fetchall()
+        netted = netting.table_sql(meter, choices.net, announced=heads > 0)
+        connection.execute(f"CREATE TEMP TABLE netting AS {netted}")
+        connection.execute(_fates_sql(choices, kept_from, known_from))
+        connection.execute(f"""
+            CREATE VIEW going AS SELECT * REPLACE (coalesce(rest, quantity) AS quantity)
+            FROM chosen WHERE {_TO_SEND}""")
         yield Chosen(connection, table, choices)
+
+
+def _fates_sql(choices: Choices, kept_from: datetime, known_from: datetime) -> str:
+    settled = f"standing IN ({', '.join(map(literal, SETTLED))})"
+    time = "coalesce(moment, timestamp)"  # what is netted goes with the largest, or not at all
+    old = f"{time} < TIMESTAMPTZ {{}}"
+    pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
+    unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
+    beside = "false" if choices.beside_gone else "held.day IS NOT NULL"
+    return f"""
+        CREATE VIEW chosen AS SELECT known.*, rest, moment, verdict, netting.net, CASE
+            WHEN pulled AND standing IS NULL THEN 'pulled'
+            WHEN {settled} AND known_digest = digest THEN 'delivered'
+            WHEN {settled} OR (status = 'netted' AND moment IS NULL) THEN 'changed'
+            WHEN live AND moment IS NULL THEN 'after the cut-over'
+            WHEN standing = 'sent' AND {unsettled} THEN 'unsettled'
+            WHEN verdict IS NOT NULL THEN verdict
+            WHEN coalesce(rest, quantity) <= 0 THEN 'not positive'
+            WHEN {pruned} THEN 'older'
+            WHEN {beside} THEN '{BESIDE_GONE}'
+            WHEN netting.net <> known.idempotency_key THEN 'netted'
+            WHEN standing IS NOT NULL THEN '{RESEND}'
+            WHEN netting.net IS NOT NULL THEN '{NET}'
+            ELSE '{SEND}' END AS fate
+        FROM (SELECT * RENAME (net AS known_net) FROM known) AS known
+        LEFT JOIN (SELECT idempotency_key, net, rest, moment, verdict FROM netting) AS netting
+            USING (idempotency_key)
+        LEFT JOIN (SELECT DISTINCT subject, timezone('UTC', timestamp)::DATE AS day FROM gone)
+            AS held ON held.subject = known.subject
+            AND held.day = timezone('UTC', {time})::DATE"""

@@ -25,9 +25,11 @@ from spanner_pipeline.delivery.target import Target, TargetError
 from spanner_pipeline.lake.names import file_name
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.whole import written_whole
 
-Status = Literal["sent", "accepted", "duplicate", "duplicate_differs", "failed"]
-"""`sent` is ambiguous: no answer was written down."""
+Status = Literal["sent", "accepted", "duplicate", "duplicate_differs", "failed", "netted"]
+"""`sent` is ambiguous: no answer was written down. What became of a `netted` event is said of the
+one under whose key it went."""
 
 SETTLED = ("accepted", "duplicate", "duplicate_differs")
 """What the service has; it is never sent again."""
@@ -45,6 +47,7 @@ SCHEMA = pa.schema(
         ("message", pa.string()),
         ("sent", pa.string()),  # both payloads of a duplicate that differs
         ("theirs", pa.string()),
+        ("net", pa.string()),  # the key that several events went under as one; null for one alone
     ]
 )
 
@@ -67,11 +70,25 @@ class DeliveryLedger:
         self.path: Path = (
             root.deliveries / file_name(place) / f"{file_name(meter['name'])}+{meter['id']}"
         )
+        self._netting = self.path.with_name(f"{self.path.name}.netting")
+        self.pulled_files = f"legacy/pulled/{self.path.name}/"
+        """Where the meter's own events are, as `pull_events` wrote them, below the data root."""
         try:
             self._delta: DeltaTable | None = DeltaTable(self.path)
         except TableNotFoundError:
             self._delta = None
         self._step = self._last_step()
+
+    @property
+    def netting(self) -> str | None:
+        """The buckets in which events are netted; None where they never were."""
+        return self._netting.read_text("utf-8").strip() if self._netting.exists() else None
+
+    def keep_netting(self, bucket: str) -> None:
+        """Have later deliveries net as this one: one that did not would send what cancelled out."""
+        if self.netting is None:
+            with written_whole(self._netting) as work:
+                work.write_text(f"{bucket}\n", encoding="utf-8")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -101,17 +118,28 @@ class DeliveryLedger:
         actions = pl.DataFrame(self._delta.get_add_actions())
         return [self.path / name for name in actions["path"].to_list()]
 
-    def last_words_sql(self) -> str:
-        """SQL for the last word on every key: the columns of `SCHEMA` without `step`."""
+    def last_words_sql(self, where: str = "true") -> str:
+        """SQL for the last word on every key: the columns of `SCHEMA` without `step`.
+
+        Args:
+            where: Which words to look at.
+        """
         if not (files := self.files()):
             return self.nothing_sql()
         names = [name for name in SCHEMA.names if name not in ("idempotency_key", "step")]
         last = ", ".join(f"word.{name} AS {name}" for name in names)
         packed = ", ".join(f"{name} := {name}" for name in names)
         listing = ", ".join(literal(file) for file in files)
+        # A ledger that was begun before there was a column lacks it.
         return f"""SELECT idempotency_key, {last} FROM (
             SELECT idempotency_key, arg_max(struct_pack({packed}), step) AS word
-            FROM read_parquet([{listing}]) GROUP BY idempotency_key)"""
+            FROM ({self.nothing_sql()} UNION ALL BY NAME
+                SELECT * FROM read_parquet([{listing}], union_by_name = true))
+            WHERE {where} GROUP BY idempotency_key)"""
+
+    def heads_sql(self) -> str:
+        """SQL as of `last_words_sql`, of the keys under which several events went as one."""
+        return self.last_words_sql("net = idempotency_key")
 
     @staticmethod
     def nothing_sql() -> str:
@@ -137,7 +165,8 @@ class DeliveryLedger:
             write_deltalake(self.path, table)
             self._delta = DeltaTable(self.path)
         else:
-            write_deltalake(self._delta, table, mode="append")  # it then knows its new version
+            # It then knows its new version.
+            write_deltalake(self._delta, table, mode="append", schema_mode="merge")
 
     def tidy(self) -> None:
         """Put small files together; nothing that they say changes."""
@@ -148,4 +177,5 @@ class DeliveryLedger:
     def _last_step(self) -> int:
         if not (files := self.files()):
             return 0
-        return pl.scan_parquet(files).select(pl.col("step").max()).collect().item() or 0
+        steps = pl.scan_parquet(files, extra_columns="ignore", missing_columns="insert")
+        return steps.select(pl.col("step").max()).collect().item() or 0

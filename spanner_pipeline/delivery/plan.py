@@ -13,7 +13,8 @@ from itertools import islice
 from typing import Any
 
 from spanner_pipeline.control import Total
-from spanner_pipeline.delivery.fates import RESEND, SEND, Choices, Contradiction, choosing
+from spanner_pipeline.delivery import netting
+from spanner_pipeline.delivery.fates import NET, RESEND, SEND, Choices, Contradiction, choosing
 from spanner_pipeline.delivery.ledger import DeliveryLedger
 from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
 from spanner_pipeline.delivery.seam import Seam
@@ -73,8 +74,8 @@ class Plan:
 
     @property
     def to_send(self) -> int:
-        """Rows that would be sent."""
-        return self.fates[SEND].rows + self.fates[RESEND].rows
+        """Events that would be sent."""
+        return sum(self.fates[fate].rows for fate in (SEND, RESEND, NET))
 
     @property
     def stops(self) -> bool:
@@ -102,6 +103,12 @@ class Plan:
             found.append(
                 f"Events since {self.oldest:%Y-%m-%d} are older, and would go as well: the service "
                 f"keeps at most {LONGEST_RETENTION} days."
+            )
+        if self.fates[NET].rows:
+            net = self.fates[NET] + self.fates["netted"]
+            found.append(
+                f"{self.fates[NET].rows:,} events would be sent with {net.quantity:f}, which is "
+                f"what netting leaves of {net.rows:,}. The service will not tell them apart."
             )
         if self.rounded:
             found.append(
@@ -142,7 +149,11 @@ def make_plan(
         choices: What a person said.
         now: With a zone; the present by default.
         seam: Where history and live traffic meet.
+
+    Raises:
+        TargetError: When the events cannot be netted as was chosen.
     """
+    netting.check(meter, choices.net, choices.start, choices.end)
     now = now or datetime.now(UTC)
     days = retention_of(meter) if live is None else int(live["event_retention_days"])
     raised = _needed(root, meter, choices, now, days) if choices.raise_retention else None
@@ -154,7 +165,7 @@ def make_plan(
         oldest, rounded, largest, fractional = chosen.facts()
         ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
         version = chosen.table.version
-    rows = fates[SEND].rows + fates[RESEND].rows
+    rows = sum(fates[fate].rows for fate in (SEND, RESEND, NET))
     return Plan(
         meter=meter.name,
         lake_version=version,

@@ -19,7 +19,7 @@ import polars as pl
 from spanner_pipeline.delivery.answers import Answers
 from spanner_pipeline.delivery.client import OpenSpanner, TooManyAtOnceError
 from spanner_pipeline.delivery.ledger import DeliveryLedger
-from spanner_pipeline.delivery.words import KEPT, status, words_on
+from spanner_pipeline.delivery.words import announced, words_on
 
 MOST_EVENTS = 1000
 MOST_BYTES = 1 << 20
@@ -142,7 +142,7 @@ class Sender:
         """The next group, once it is in the ledger that it is about to be sent."""
         group = next(groups, None)
         if group is not None:
-            self._ledger.write(group.select(KEPT).with_columns(status("sent")))
+            self._ledger.write(announced(group))
         return group
 
     def _write_down(

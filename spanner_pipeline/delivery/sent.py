@@ -46,9 +46,10 @@ class Sent:
     def beside_lake(self) -> dict[str, Total]:
         """Rows and quantity by how lake and ledger agree.
 
-        `same` is in both, `changed` is another event under the same key in the lake now (by the
-        lake's quantity), `not delivered` is in the lake alone, `after the cut-over` as well and not
-        meant to go, `gone from the lake` is in the ledger.
+        `same` is in both, `netted` in the ledger as part of another, `changed` is another event
+        under the same key in the lake now (by the lake's quantity), `not delivered` is in the lake
+        alone, as are `after the cut-over`, which is not meant to go, and `pulled from there`;
+        `gone from the lake` is in the ledger.
         """
         found = totals_by(self._connection, "FROM beside", ("place",), self._decimals)
         return {place: total for (place,), total in sorted(found.items())}
@@ -181,15 +182,26 @@ def reading_sent(
             FROM word WHERE status IN ({settled})""")
         connection.execute(f"CREATE VIEW settled AS FROM known WHERE {window}")
         connection.execute(f"CREATE VIEW lake AS {EventTable(root, meter).select()}")
+        pulled = f"starts_with(source_file, {literal(ledger.pulled_files)})"
+        connection.execute(f"""
+            CREATE VIEW part AS SELECT word.idempotency_key, word.digest, true AS netted,
+                word.quantity::{meter.quantity_type} AS quantity
+            FROM word JOIN (SELECT idempotency_key FROM known) AS head
+                ON head.idempotency_key = word.net
+            WHERE word.status = 'netted' AND {window}""")
         connection.execute(f"""
             CREATE VIEW beside AS SELECT coalesce(l.quantity, s.quantity) AS quantity, CASE
+                WHEN s.idempotency_key IS NULL AND l.pulled THEN 'pulled from there'
                 WHEN s.idempotency_key IS NULL AND {later} THEN 'after the cut-over'
                 WHEN s.idempotency_key IS NULL THEN 'not delivered'
                 WHEN l.idempotency_key IS NULL THEN 'gone from the lake'
-                WHEN l.digest <> s.digest THEN 'changed' ELSE 'same' END AS place
-            FROM (SELECT idempotency_key, timestamp, quantity, {digest_sql(meter)} AS digest
+                WHEN l.digest <> s.digest THEN 'changed'
+                WHEN s.netted THEN 'netted' ELSE 'same' END AS place
+            FROM (SELECT idempotency_key, timestamp, quantity, {digest_sql(meter)} AS digest,
+                      {pulled} AS pulled
                   FROM lake WHERE {window}) AS l
-            FULL JOIN settled AS s USING (idempotency_key)""")
+            FULL JOIN (SELECT idempotency_key, digest, false AS netted, quantity FROM settled
+                       UNION ALL BY NAME FROM part) AS s USING (idempotency_key)""")
         yield Sent(connection, meter)
 
 

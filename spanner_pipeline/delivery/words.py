@@ -11,7 +11,7 @@ import polars as pl
 from spanner_pipeline.delivery.answers import Answers
 from spanner_pipeline.delivery.ledger import Status
 
-KEPT = ["idempotency_key", "digest", "subject", "quantity", "timestamp"]
+KEPT = ["idempotency_key", "digest", "subject", "quantity", "timestamp", "net"]
 """What the ledger keeps of every event."""
 
 _NOTHING = [
@@ -22,6 +22,18 @@ _NOTHING = [
 def status(said: Status) -> pl.Expr:
     """A column with the same status in every row."""
     return pl.lit(said).alias("status")
+
+
+def announced(events: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the ledger for events that are about to be sent, and for those netted with them.
+
+    Args:
+        events: As `fates.Chosen.stream` gives them.
+    """
+    sent = events.select(KEPT).with_columns(status("sent"))
+    netted = events.filter(pl.col("members").is_not_null()).select("net", "members")
+    members = netted.explode("members").unnest("members")
+    return pl.concat([sent, members.with_columns(status("netted"))], how="diagonal")
 
 
 def words_on(batch: pl.DataFrame, answers: Answers, ignored: Collection[str]) -> pl.DataFrame:
