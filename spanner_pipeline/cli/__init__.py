@@ -22,6 +22,7 @@ from spanner_pipeline.cli import (
     notes,
     presets,
     profile,
+    pull,
     verify,
 )
 from spanner_pipeline.cli.terminal import complain
@@ -33,11 +34,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (importing, answers, explain, evidence, notes, lake, deliver, verify, catalog):
+for part in (importing, answers, explain, evidence, notes, lake, deliver, verify, pull, catalog):
     app.add_typer(part.app)
 catalog.sources_app.add_typer(presets.app)
 catalog.sources_app.add_typer(expressions.app)
 catalog.sources_app.add_typer(profile.app)
+catalog.meters_app.add_typer(pull.meters_app)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -34,6 +34,7 @@ TIMEOUT = 60
 """Seconds without an answer; the server itself gives up after 10."""
 
 _SHOWN = 300
+_PAGE_OF_METERS = 500
 _PASSING = {408, 425, 500, 502, 503, 504}
 
 
@@ -108,6 +109,19 @@ class OpenSpanner:
         answer = self._ask(lambda: list_meters.sync_detailed(client=self._sdk, name=name), {200})
         items = as_object(answer).get("items") or []
         return next((meter for meter in items if meter.get("name") == name), None)
+
+    def list_meters(self) -> Iterator[dict[str, Any]]:
+        """All live meters of the workspace, by name, a page at a time.
+
+        Raises:
+            TargetError: When the service refuses, or cannot be reached.
+        """
+        cursor: str | None = ""
+        while cursor is not None:
+            after = {"cursor": cursor} if cursor else {}
+            page = self.get("/v1/meters", {"limit": _PAGE_OF_METERS, **after})
+            yield from page.get("items") or []
+            cursor = page.get("next_cursor") or None
 
     def create_meter(self, meter: Mapping[str, Any]) -> dict[str, Any]:
         """Create a meter; where somebody else just did, theirs is given.
