@@ -21,7 +21,7 @@ import polars as pl
 from spanner_pipeline.control import EXACT, Total
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
-from spanner_pipeline.delivery.live import CAP, LiveMeter, can_be_marked, exact, is_marked
+from spanner_pipeline.delivery.live import CAP, SECOND, LiveMeter, can_be_marked, exact, is_marked
 from spanner_pipeline.delivery.pull_meters import live_meter
 from spanner_pipeline.delivery.pulled_source import declare, usual_name
 from spanner_pipeline.delivery.target import TargetError

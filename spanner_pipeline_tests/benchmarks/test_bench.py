@@ -7,6 +7,9 @@ import sys
 
 import pytest
 
+from spanner_pipeline.delivery.target import BASE_URL
+from spanner_pipeline_tests.benchmarks import delivering
+
 
 @pytest.mark.slow
 def test_the_bench_verifies_what_it_measured() -> None:
@@ -24,3 +27,13 @@ def test_the_bench_of_an_import_verifies_what_it_measured() -> None:
     assert "verified: 1,000 rows, every key once" in done.stderr
     for part in ("one file", "extract", "pandera", "merge"):
         assert part in done.stdout
+
+
+def test_the_bench_of_deliveries_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(BASE_URL, raising=False)
+    delivering.main(["1500", "--rounds", "1"])
+    said = capsys.readouterr().out
+    assert "1,500 events" in said and " in 2 calls" in said
+    assert "| bare httpx loop" in said and "| delivery, ledger included" in said

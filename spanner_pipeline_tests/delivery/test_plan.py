@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from spanner_pipeline.control import Total
+from spanner_pipeline.delivery.client import UnsettledError
 from spanner_pipeline.delivery.fates import Choices
 from spanner_pipeline.delivery.payload import Spelling
 from spanner_pipeline.delivery.target import TargetError
@@ -91,3 +92,75 @@ def test_another_live_meter_stops_it_and_is_shown(
     with pytest.raises(TargetError, match="another one than ours"):
         deliver_all(root.path, service.base_url, key)
     assert service.count(workspace) == 0
+
+
+def test_an_old_event_without_an_answer_is_held_back(
+    tmp_path: Path, service: ContractServer, workspace: str, key: str
+) -> None:
+    root = tiny(tmp_path / "root", [Row("old", time=OLD), Row("new", time=at(1))])
+    old = Choices(rate=10**9, include_old=True)
+    service.faults.add("drop_after_commit", times=None, path="/v1/usages/bulk")
+    with pytest.raises(UnsettledError):
+        deliver_all(root.path, service.base_url, key, old)
+    service.faults.clear()
+    plan = planned(root, service, key)
+    assert (plan.fates["unsettled"].rows, plan.fates["send again"].rows) == (1, 1)
+    deliver_all(root.path, service.base_url, key)
+    assert planned(root, service, key).fates["unsettled"].rows == 1
+    assert planned(root, service, key, include_old=True).fates["send again"].rows == 1
+    # In truth the service had it all the time.
+    assert deliver_all(root.path, service.base_url, key, old).outcome.events == {"duplicate": 1}
+    assert service.count(workspace) == 2
+
+
+@pytest.mark.parametrize("aggregation", ["first", "last", "max"])
+def test_ties_are_named_where_they_matter(
+    tmp_path: Path, service: ContractServer, key: str, aggregation: str
+) -> None:
+    rows = [
+        Row("a", quantity="1", time=at(1)),
+        Row("b", quantity="2", time=at(1)),
+        Row("same", "org_2", "3", at(1)),
+        Row("again", "org_2", "3", at(1)),
+        Row("early", "org_3", "1", at(9, ".25")),
+        Row("late", "org_3", "2", at(9, ".75")),
+    ]
+    root = tiny(tmp_path / "root", rows)
+    meter = root.path / "meters" / "one.yaml"
+    said = f'"aggregation": "{aggregation}", "unit"'
+    meter.write_text(meter.read_text().replace('"unit"', said))
+    ties, cut = (0, 0) if aggregation == "max" else (1, 2)
+    assert planned(root, service, key).ties == ties
+    assert planned(root, service, key, spelling=Spelling(whole_seconds=True)).ties == cut
+
+
+def test_numbers_booleans_and_dotted_dimensions_arrive_as_they_are(
+    tmp_path: Path, service: ContractServer, workspace: str, key: str
+) -> None:
+    dimensions = [
+        {"name": "region", "type": "string"},
+        {"name": "http.rev", "type": "number"},
+        {"name": "hot", "type": "boolean"},
+        {"name": "none", "type": "number", "required": False},
+    ]
+    columns = {"region": "region", "http.rev": "rev", "hot": {"constant": "TRUE"}}
+    rows = [
+        Row("a", region="007", rev="200.50", time=at(1)),
+        Row("b", region='é"\\, {x}', rev="-1E-7", time=at(2)),
+    ]
+    declared = {"dimensions": dimensions, "usage": {"dimensions": columns}}
+    root = tiny(tmp_path / "root", rows, **declared)
+    deliver_all(root.path, service.base_url, key)
+    there = [event["metadata"] for event in service.events(workspace)]
+    for metadata in there:
+        assert metadata.pop("source") + metadata.pop("import_batch")[:7] == "legacylegacy/"
+    assert there == [
+        {"region": "007", "http": {"rev": 200.5}, "hot": True},
+        {"region": 'é"\\, {x}', "http": {"rev": -1e-7}, "hot": True},
+    ]
+    same = tiny(tmp_path / "same", [*rows, Row("c", region="x", time=at(3))], **declared)
+    told = deliver_all(same.path, service.base_url, key).outcome.events
+    assert told == {"duplicate": 2, "accepted": 1}
+    other = tiny(tmp_path / "other", [rows[0].but(rev="200.5001")], **declared)
+    told = deliver_all(other.path, service.base_url, key).outcome.events
+    assert told == {"duplicate_differs": 1}
