@@ -30,7 +30,7 @@ SUBJECT_PATTERN = Reason(
     "subject_pattern",
     "subject",
     "Open Spanner takes 1 to 128 of A-Z a-z 0-9 _ . : - and starts with a letter or digit. "
-    "Use `extract` or `map` in the source.",
+    "Use `spell: escaped`, `extract`, `map` or `lookup` in the source.",
 )
 SUBJECT_UNMAPPED = Reason(
     "subject_unmapped",

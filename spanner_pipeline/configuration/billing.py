@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 
 from spanner_pipeline.configuration import patterns
 from spanner_pipeline.configuration.expression import columns_of
+from spanner_pipeline.configuration.lookup import Account
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.values import (
     EPOCHS,
@@ -204,7 +205,7 @@ class BillingTotal(Strict):
     where: dict[str, Filter] = Field(default_factory=dict)
     condition: Condition | None = None
     only: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    subject: Value | None = None
+    subject: Account | None = None
     dimensions: dict[str, Value] = Field(default_factory=dict)
     period: Period
     quantity: OldQuantity

@@ -25,6 +25,7 @@ from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.sources.mapping import (
     CONDITION,
+    account_of,
     passes,
     text_of,
     why_not_computed,
@@ -161,7 +162,9 @@ def _map(batch: pl.DataFrame, total: BillingTotal, decimals: int) -> pl.DataFram
     ):
         batch = _with_number(batch, name, quantity, digits)
     batch = batch.with_columns(
-        text_of(total.subject).alias("subject") if total.subject else pl.lit("").alias("subject"),
+        account_of(total.subject).alias("subject")
+        if total.subject
+        else pl.lit("").alias("subject"),
         text_of(total.period.zone).alias("zone"),
     )
     batch = _with_period(batch, total.period)

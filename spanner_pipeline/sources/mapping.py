@@ -20,12 +20,13 @@ from string import Formatter
 import polars as pl
 
 from spanner_pipeline.configuration.expression import parse
+from spanner_pipeline.configuration.lookup import Account
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.configuration.span import EventTime
 from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
-from spanner_pipeline.sources import texts, units
+from spanner_pipeline.sources import subjects, texts, units
 from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.expressions import compute, plain
 from spanner_pipeline.sources.numbers import plain_number
@@ -131,6 +132,11 @@ def text_of(value: Value) -> pl.Expr:
     return text
 
 
+def account_of(account: Account) -> pl.Expr:
+    """The account of each row, spelled as it is declared."""
+    return subjects.spelled(text_of(account), account)
+
+
 def passes(where: dict[str, Filter]) -> pl.Expr:
     """Whether a row counts under all filters."""
     outcome = pl.lit(value=True)
@@ -207,7 +213,7 @@ def map_usage(
     frame = with_condition(frame, usage.condition)
     frame = with_quantity(frame, usage.quantity, meter.decimals)
     frame = frame.with_columns(
-        text_of(usage.subject).alias("subject"),
+        account_of(usage.subject).alias("subject"),
         text_of(usage.timestamp).alias("text.timestamp"),
         passes(usage.where).alias("_passes"),
         *_dimension_texts(usage, meter),
