@@ -93,7 +93,7 @@ def live_meter(live: Mapping[str, Any], decimals: int = _DECIMALS) -> Meter:
     """
     dimensions = [
         {**dimension, "display_name": _own_title(dimension)}
-        for dimension in ({**_UNSAID, **given} for given in live.get("dimensions") or [])
+        for dimension in (_UNSAID | _said(given) for given in live.get("dimensions") or [])
         if not _is_ours(dimension)
     ]
     known = {name: live[name] for name in ("name", "description", "unit") if live.get(name)}
@@ -131,7 +131,17 @@ def spelled(meter: Meter) -> str:
     return "\n".join(lines) + "\n"
 
 
-_UNSAID = {"required": True, "display_name": "", "description": "", "deprecated": False}
+_UNSAID: dict[str, Any] = {
+    "required": True,
+    "display_name": "",
+    "description": "",
+    "deprecated": False,
+}
+
+
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dimension says; null is the same as unsaid."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _is_ours(dimension: Mapping[str, Any]) -> bool:

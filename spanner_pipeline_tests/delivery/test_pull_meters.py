@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from spanner_pipeline.configuration.document import read_document
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.meter import compare
-from spanner_pipeline.delivery.pull_meters import PulledMeter, pull_meters, spelled
+from spanner_pipeline.delivery.pull_meters import PulledMeter, live_meter, pull_meters, spelled
 from spanner_pipeline.delivery.target import API_KEY, BASE_URL, Target
 from spanner_pipeline.meters import Dimension, Meter
 from spanner_pipeline.root import DataRoot, load_catalog
@@ -144,6 +144,15 @@ def test_what_a_delivery_adds_to_a_meter_is_no_part_of_it(
     root = tiny(tmp_path / "root", [Row("a", time=at(1))])
     deliver_all(root.path, service.base_url, key)
     assert [meter.fate for meter in pulled(root.root, service, key)] == ["unchanged"]
+
+
+def test_what_an_answer_does_not_say_is_what_the_service_takes_for_it() -> None:
+    said = {"name": "calls", "unit": "call", "aggregation": "", "event_retention_days": 0}
+    bare = {"name": "region", "type": "string", "description": None}
+    meter = live_meter({**said, "description": None, "dimensions": [bare]})
+    assert (meter.aggregation, meter.dimensions[0].required) == ("sum", True)
+    assert "event_retention_days: 90\n" in spelled(meter)
+    assert live_meter({**said, "dimensions": None}).dimensions == ()
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
