@@ -8,6 +8,7 @@ came from: what was delivered from here is in the lake already, and the source l
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -26,6 +27,7 @@ from spanner_pipeline.delivery.pull_meters import live_meter
 from spanner_pipeline.delivery.pulled_source import declare, usual_name
 from spanner_pipeline.delivery.target import TargetError
 from spanner_pipeline.engine import open_duckdb
+from spanner_pipeline.errors import SourceFileError
 from spanner_pipeline.lake.sums import literal
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
@@ -41,6 +43,8 @@ ORIGINS = {
 _NONE = "none"
 _DAY = timedelta(days=1)
 _LINES = 10_000
+_LONGEST_LINE = 1 << 24
+_NUMBER = r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 
 
 @dataclass
@@ -88,6 +92,7 @@ def pull_events(
         TargetError: When the service has no such meter or another one, refuses, or a day is not
             over. Days that are done stay.
         ConfigurationError: When the source of this name is another one, or broken.
+        SourceFileError: When the file of a day holds what no pull wrote.
     """
     if not first < last <= datetime.now(UTC).date():
         raise TargetError(f"{first} to {last}: name a day, and a later one up to today (UTC).")
@@ -167,7 +172,7 @@ def _write_day(
         identity VARCHAR, timestamp VARCHAR, quantity VARCHAR, marked BOOLEAN, line VARCHAR)""")
     for page in pages:
         connection.register("page", page).execute("INSERT INTO there SELECT * FROM page")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE before AS {_before_sql(file)}")
+    _read_before(connection, file)
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE day AS
         SELECT identity, timestamp, quantity, origin,
@@ -197,14 +202,44 @@ def _write_day(
             text.write(f'{{"origin": "{_NONE}", "identity": "no events on {file.stem}"}}\n')
 
 
-def _before_sql(file: Path) -> str:
-    """SQL for the events of the file that is there."""
+def _read_before(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
+    """Read the events of the file that is there, if one is, into the table `before`."""
     columns = ("identity", "timestamp", "quantity", "origin")
-    if not file.exists():
-        return (
-            f"SELECT {', '.join(f'NULL::VARCHAR AS {c}' for c in columns)}, '' AS line WHERE false"
-        )
+    lines = "SELECT '' AS line WHERE false"
+    if file.exists():
+        lines = f"""SELECT json::VARCHAR AS line FROM read_ndjson_objects(
+            {literal(file)}, maximum_object_size = {_LONGEST_LINE})"""
     values = ", ".join(f"line->>'$.{column}' AS {column}" for column in columns)
-    return f"""SELECT {values}, line FROM (SELECT json::VARCHAR AS line
-        FROM read_ndjson_objects({literal(file)}, maximum_object_size = 16777216))
-        WHERE origin <> '{_NONE}'"""
+    strange = " OR ".join(f"{column} IS NULL" for column in columns)
+    try:
+        connection.execute(f"""CREATE OR REPLACE TEMP TABLE before AS
+            SELECT {values}, line FROM ({lines}) WHERE line->>'$.origin' IS DISTINCT FROM '{_NONE}'
+            """)
+        [[wrong]] = connection.execute(f"""SELECT count(*) FROM before
+            WHERE {strange} OR NOT regexp_full_match(quantity, {literal(_NUMBER)})""").fetchall()
+    except duckdb.Error:
+        wrong = 1
+    if wrong:
+        raise SourceFileError(
+            "/".join(file.parts[-4:]),  # below the data root
+            "holds what no pull wrote.",
+            "move it away and pull again; it stays the only place of events that the service "
+            "deleted since.",
+            line=_first_strange(file),
+        )
+
+
+def _first_strange(file: Path) -> int | None:
+    """The first line that is no event as a pull writes it; only looked for to name it."""
+    with file.open(encoding="utf-8", errors="replace") as text:
+        for number, line in enumerate(text, 1):
+            try:
+                event = json.loads(line)
+                if event["origin"] == _NONE:
+                    continue
+                said = [event[name] for name in ("identity", "timestamp", "quantity")]
+                if None in said or not re.fullmatch(_NUMBER, str(said[-1])):
+                    return number
+            except (ValueError, LookupError, TypeError):
+                return number
+    return None

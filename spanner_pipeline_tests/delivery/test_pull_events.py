@@ -15,7 +15,7 @@ import pytest
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.pull_events import PulledEvents, pull_events
 from spanner_pipeline.delivery.target import API_KEY, BASE_URL, Target, TargetError
-from spanner_pipeline.errors import ConfigurationError
+from spanner_pipeline.errors import ConfigurationError, SourceFileError
 from spanner_pipeline.importing import import_partition
 from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.delivery.conftest import RECENT, at, planned, tiny
@@ -160,6 +160,27 @@ def test_a_pull_that_breaks_off_leaves_whole_files_and_goes_on(
     service.faults.add("cut_answer", times=2, path="/v1/usageevents")
     assert pulled(root, service, key).new == 4
     assert imported(root).keys() == {"a", "b", "live_0", "live_1"}
+
+
+LINE = '{"origin": "live", "identity": "x", "quantity": true, "timestamp": "2026-01-01T00:00:00Z"}'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    ["not JSON", '{"origin": "live"}', '{"identity": "x", "quantity": "1"}', "[]", '{"a":', LINE],
+)
+def test_a_file_that_somebody_broke_is_named_with_its_line_and_left(
+    root: TinyRoot, service: ContractServer, key: str, broken: str
+) -> None:
+    pulled(root, service, key, last=FIRST + timedelta(days=1))
+    [file] = (root.path / "legacy" / "pulled").rglob("*.jsonl")
+    text = file.read_text() + broken + "\n"
+    file.write_text(text)
+    with pytest.raises(
+        SourceFileError, match=r"^legacy/pulled/.*\.jsonl:3: holds what no pull wrote"
+    ):
+        pulled(root, service, key)
+    assert file.read_text() == text
 
 
 def test_the_source_is_made_once_and_then_only_made_wider(
