@@ -195,7 +195,8 @@ def test_every_bucket_keeps_its_total_and_no_more_is_touched_than_needed(
     kinds["quantity"] = pl.Decimal(38, METER.decimals)
     connection.register("made", pl.DataFrame(rows, schema=kinds, orient="row"))
     connection.execute("""CREATE OR REPLACE TEMP TABLE known AS
-        SELECT *, NULL::VARCHAR AS net, NULL::VARCHAR AS standing, false AS pulled FROM made""")
+        SELECT *, NULL::VARCHAR AS net, NULL::VARCHAR AS standing, false AS pulled,
+            false AS live FROM made""")
     for bucket, spelled in (("hour", "%Y-%m-%dT%H"), ("day", "%Y-%m-%d"), ("month", "%Y-%m")):
         sql = netting.table_sql(METER, bucket, announced=False)
         found = connection.execute(

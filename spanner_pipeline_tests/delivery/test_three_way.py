@@ -215,6 +215,30 @@ def imported(books: Books) -> None:
     import_partition(books.root, catalog, catalog.sources["usage"], "whole")
 
 
+def test_what_was_netted_across_the_border_of_two_numbers_is_told_of_both(
+    tmp_path: Path, server: ContractServer
+) -> None:
+    made = Books(tmp_path, meter=KEPT).bill(
+        ("org", "Asia/Tokyo", "2024-02", 10, ""), ("org", "Asia/Tokyo", "2024-03", -2, "")
+    )
+    made.imported(
+        ("1", "org", 10, "2024-02-29T14:00:00Z"), ("2", "org", -2, "2024-02-29T16:00:00Z")
+    )
+    key = server.new_key("netted")
+    choices = Choices(rate=10**9, include_old=True, net="day")
+    deliver_all(tmp_path, server.base_url, key, choices)
+    scene = Scene(made, server, key)
+    netted = "netted into another event of its hour, day or month"
+    told = {
+        period: (n.row["new"], n.service, {p.cause: p.quantity for p in n.parts}, n.verdict)
+        for (_, period), n in numbers(scene.verify()).items()
+    }
+    assert told == {
+        "2024-02": (10, 8, {netted: -2}, "PASS"),
+        "2024-03": (-2, 0, {netted: 2}, "PASS"),
+    }
+
+
 def test_what_the_lake_lost_and_what_the_service_rolled_up_are_told_apart(
     tmp_path: Path, server: ContractServer
 ) -> None:

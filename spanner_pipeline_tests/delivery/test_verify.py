@@ -280,10 +280,10 @@ def test_the_command_tells_what_is_wrong_and_where(
     assert "holds what was delivered" in fine.out
     [lost, _] = raw_keys(root)
     assert delete(server, space, f"idempotency_key = '{lost}'") == 1
-    file = tmp_path / "differences.csv"
-    broken = run("verify-delivery", "calls", "--csv", str(file), data=root.root)
+    broken = run("verify-delivery", "calls", data=root.root)
     assert broken.code == 1
     assert lost in broken.err
+    file = root.root.path / "reports/verify-delivery/calls/delivery_differences.csv"
     [row] = csv.DictReader(file.open())
     assert (row["verdict"], row["cause"], row["theirs_less_ours"]) == (
         "FAIL",
