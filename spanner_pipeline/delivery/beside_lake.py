@@ -42,6 +42,9 @@ FATES = {
 LACKING = frozenset({SEND, RESEND, "unsettled", CHANGED, GONE})
 """Of these, what nobody chose."""
 
+LEFT_OUT = frozenset({"not positive", "older", "beside gone"})
+"""Of these, what was chosen, and leaves the service without what the lake counts."""
+
 
 @dataclass(frozen=True)
 class Moved:

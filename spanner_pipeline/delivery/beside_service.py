@@ -17,7 +17,7 @@ import polars as pl
 
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.control import EXACT
-from spanner_pipeline.delivery.beside_lake import FATES, LACKING, Moved, not_alike
+from spanner_pipeline.delivery.beside_lake import FATES, LACKING, LEFT_OUT, Moved, not_alike
 from spanner_pipeline.delivery.causes import (
     FAILING,
     LIVE,
@@ -167,7 +167,13 @@ class _Numbers:
             parts = [Part(cause, 0, more, cause in FAILING)] if more else []
             return self._made(row, there.quantity, parts)
         parts = [
-            Part(FATES[moved.fate], moved.events, moved.quantity, moved.fate in LACKING)
+            Part(
+                FATES[moved.fate],
+                moved.events,
+                moved.quantity,
+                fails=moved.fate in LACKING,
+                warns=moved.fate in LEFT_OUT,
+            )
             for moved in self._moved.get(row["cell"], ())
         ]
         delivered = EXACT.add(lake, added(part.quantity for part in parts))
@@ -239,10 +245,10 @@ class _Numbers:
     def _verdict(self, row: Mapping[str, Any], parts: Sequence[Part]) -> Verdict | None:
         if any(part.fails for part in parts):
             return "FAIL"
-        if row["status"] not in BREAKS:
-            return None
         # A number that differs is as bad as the comparison says that its breaks are.
-        return self._comparison.verdict if self._comparison.broke else None
+        broke = row["status"] in BREAKS and self._comparison.broke
+        verdict = self._comparison.verdict if broke else None
+        return "WARN" if verdict != "FAIL" and any(part.warns for part in parts) else verdict
 
 
 def _by_cause(found: Sequence[Difference]) -> dict[str, list[Difference]]:

@@ -33,6 +33,7 @@ class Part:
         quantity: In the comparison's unit; parts of a number add up to its difference.
         fails: Whether it explains nothing away.
         example: A key of one of them.
+        warns: Whether it was chosen, and the service cannot answer for it.
     """
 
     cause: str
@@ -40,6 +41,7 @@ class Part:
     quantity: Decimal
     fails: bool
     example: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class ThreeWay:
                     sum(part.events for part in found),
                     added(part.quantity for part in found),
                     found[0].fails,
+                    warns=found[0].warns,
                 ),
                 len(found),
             )
@@ -141,7 +144,7 @@ class ThreeWay:
         """Why the three do not agree, for a person; empty where they do."""
         found = [f"old bill and lake: {why}" for why in self.comparison.failings]
         for part, numbers in self.parts:
-            if part.fails:
+            if part.fails or part.warns:
                 noun = "number" if numbers == 1 else "numbers"
                 found.append(f"lake and service: {part.cause}, in {numbers:,} {noun}")
         if unasked := [n for n in self.numbers if n.why and n.row["status"] != NOT_COMPARABLE]:
