@@ -160,10 +160,11 @@ def _show_plan(plan: Plan, choices: Choices) -> None:
         show(_contradictions_table(plan))
     for line in plan.remarks():
         out.print(line, markup=False, highlight=False, soft_wrap=True)
-    out.print(
-        f"At {grouped(choices.rate)} events a minute: {counted(plan.minutes, 'minute')}.",
-        highlight=False,
-    )
+    if plan.to_send:
+        out.print(
+            f"At {grouped(choices.rate)} events a minute: {counted(plan.minutes, 'minute')}.",
+            highlight=False,
+        )
 
 
 def _contradictions_table(plan: Plan) -> Table:
