@@ -53,11 +53,13 @@ def measure(
     for rows in parts:
         readings = Readings(opening)
         sql = measured("rows", quantity, METER, opening.lacking)
-        for batch in through_duckdb(frames(rows), sql, spill, opening=opening.last):
+        batches = list(through_duckdb(frames(rows), sql, spill, opening=opening.last))
+        for batch in batches:
             readings.take(batch)
-            for row in batch.sort("source_line").iter_rows(named=True):
-                at = (row["timestamp"] - BEGIN) // timedelta(hours=1)
-                found.append((row["counter"], at, row["kind"], row["quantity"]))
+        told = (row for batch in batches for row in batch.iter_rows(named=True))
+        for row in sorted(told, key=lambda row: row["source_line"]):
+            at = (row["timestamp"] - BEGIN) // timedelta(hours=1)
+            found.append((row["counter"], at, row["kind"], row["quantity"]))
         opening = readings.after()
     return found
 

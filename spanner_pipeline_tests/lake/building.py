@@ -85,7 +85,7 @@ class TinyRoot:
     def declare(self) -> None:
         """Write the YAML as it is declared now."""
         kind = "composite" if isinstance(self.identity, list) else "native"
-        whole = self.identity == "multiset" or isinstance(self.identity, dict)
+        whole = self.identity == "multiset" or "snapshot" in self.identity
         identity = self.identity if whole else {kind: self.identity}
         if self.across_subjects:
             identity |= {"across_subjects": "true"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from spanner_pipeline import staging
+from spanner_pipeline import engine, staging
 from spanner_pipeline.importing import UsageImport
 from spanner_pipeline.lake.maintenance import maintain
 from spanner_pipeline.lake.quarantine import quarantine_file
@@ -81,7 +81,7 @@ def test_rows_outside_the_migrated_time_are_kept(tmp_path: Path) -> None:
 def test_they_stand_in_the_order_of_files_and_lines_however_they_were_batched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(staging, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(engine, "_BATCH_ROWS", 10)
     lake = TinyRoot(tmp_path, usage=EUROPE, identity="multiset")
     rows = [Row(str(i), quantity=str(1 + i % 7), region="us" if i % 3 else "eu") for i in range(99)]
     lake.place({"b.csv": csv_bytes(rows), "a.csv.gz": csv_bytes(rows[::-1])})
