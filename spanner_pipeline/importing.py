@@ -95,12 +95,12 @@ def import_partition(
 
     Raises:
         SourceFileError: When a file cannot be read as declared; the lake is as it was.
-        ConfigurationError: When a lookup file is wrong, or gives rows that were imported another
-            customer; the lake is as it was.
+        ConfigurationError: When a lookup file is wrong; the lake is as it was. When it gives rows
+            that were imported another customer; nothing of this usage was merged.
         SnapshotRefusedError: When a snapshot shrinks more than declared, or nothing says which of
             two deliveries of a scope is later; the lake is as it was.
         ReadingsChangedError: When readings of counters change usage that the lake has measured;
-            the lake is as it was.
+            nothing of this usage was merged.
         TooManyRejectedError: When more rows are rejected than `max_rejected`; the lake is as it
             was, the rejected rows are in quarantine.
     """
@@ -184,7 +184,8 @@ def _known_or_staged(of: _Delivery, folder: Path) -> UsageImport | Staged:
     opening = counters.opening.digest if counters is not None else None
     mapped_by = configuration_digest(of.source, of.usage, of.meter, customers, opening)
     known = ledger.find(of.batch, of.usage.name, mapped_by, table)
-    if known is not None:
+    # Of a snapshot, what was stated last counts, whatever was stated so before.
+    if known is not None and not (of.source.snapshot is not None and ledger.restated(known)):
         return UsageImport(known, known.totals.replayed(), unchanged=True)
     of.copies.fetch()
     staged = stage(of.source, of.usage, of.meter, of.files, of.batch, folder, customers, readings)
@@ -297,6 +298,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
             replacement=result.replacement,
             scopes=result.scopes,
             opening=opening,
+            closing=readings.after().digest if readings is not None else None,
             readings=dict(readings.kinds) if readings is not None else {},
             table=result.table,
             version_before=result.version_before,

@@ -117,7 +117,8 @@ def refuse_other_customers(ledger: Ledger, staged: Staged, totals: ControlTotals
         ConfigurationError: When rows have another customer than before.
     """
     customers = staged.customers
-    if customers is None or staged.source.across_subjects:
+    # A snapshot takes its old rows out, whoever's they were.
+    if customers is None or staged.source.across_subjects or staged.source.snapshot is not None:
         return
     for before in ledger.current(staged.source.source):
         if (before.batch, before.usage) != (staged.batch, staged.usage.name):
@@ -126,7 +127,8 @@ def refuse_other_customers(ledger: Ledger, staged: Staged, totals: ControlTotals
         mapped_by = configuration_digest(
             staged.source, staged.usage, staged.meter, then, before.opening
         )
-        entered = before.totals.new + before.totals.present + before.totals.corrected
+        had = before.totals
+        entered = had.new + had.present + had.corrected + had.conflicting
         there = totals.present + totals.corrected + totals.conflicting
         lacking = entered.rows - there.rows
         if mapped_by == before.configuration and lacking > 0:

@@ -15,7 +15,8 @@ import polars as pl
 
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.control import Total
-from spanner_pipeline.delivery.fates import RESEND, SEND, Chosen
+from spanner_pipeline.delivery import netting
+from spanner_pipeline.delivery.fates import NET, RESEND, SEND, Chosen
 from spanner_pipeline.delivery.ledger import SETTLED
 from spanner_pipeline.delivery.payload import digest_sql
 from spanner_pipeline.lake.sums import literal, totals_by
@@ -26,6 +27,7 @@ CHANGED, GONE = "changed", "gone"
 
 FATES = {
     SEND: "not delivered yet",
+    NET: "not delivered yet, to be netted",
     RESEND: "sent without an answer, or refused",
     "unsettled": "sent without an answer, and too old to send again",
     CHANGED: "changed in the lake since it was delivered",
@@ -34,15 +36,18 @@ FATES = {
     "older": "left out, as the service would prune it",
     "pulled": "pulled from the service, which has it as live traffic",
     "beside gone": "held back, as an event of its day was delivered and is gone from the lake",
+    netting.CANCELLED: "cancels out to 0 with others of its hour, day or month",
+    netting.BELOW: "left out, as its hour, day or month is below 0",
+    netting.LATE: "left out, as its counterpart is there already",
     "netted": "netted into another event of its hour, day or month",
     "after the cut-over": "in the lake at or after the cut-over, where live traffic counts",
 }
 """Why an event is not in lake and service alike."""
 
-LACKING = frozenset({SEND, RESEND, "unsettled", CHANGED, GONE})
+LACKING = frozenset({SEND, NET, RESEND, "unsettled", CHANGED, GONE})
 """Of these, what nobody chose."""
 
-LEFT_OUT = frozenset({"not positive", "older", "beside gone"})
+LEFT_OUT = frozenset({"not positive", "older", "beside gone", netting.BELOW, netting.LATE})
 """Of these, what was chosen, and leaves the service without what the lake counts."""
 
 
@@ -85,17 +90,27 @@ def not_alike(
     value = "1" if meter.aggregation == "count" else "quantity"
     own = ", ".join([subject, *groups, "timestamp"])
     only = " AND ".join(["true", *where])
+    # What went with others and is gone, or another event now.
+    connection.execute(f"""CREATE OR REPLACE TEMP VIEW part AS
+        SELECT word.* FROM word SEMI JOIN (SELECT idempotency_key AS net FROM word
+            WHERE status IN ({settled})) USING (net)
+        LEFT JOIN (SELECT idempotency_key, {digest_sql(meter)} AS now FROM window_) AS l
+            USING (idempotency_key)
+        WHERE status = 'netted' AND l.now IS DISTINCT FROM word.digest""")
     connection.execute(f"""CREATE OR REPLACE TEMP VIEW lacking AS
         SELECT {own}, if(fate = 'delivered', 'netted', fate) AS fate,
             -({value})::{meter.quantity_type} AS quantity
         FROM chosen WHERE (fate <> 'delivered' OR status = 'netted') AND {only}
-        UNION ALL SELECT {own}, 'netted', word.sent - ({value})
+        UNION ALL SELECT {own}, 'netted', word.sent - ({value}) - coalesce(other.took, 0)
         FROM chosen JOIN (SELECT idempotency_key, quantity::{meter.quantity_type} AS sent FROM word)
             AS word USING (idempotency_key)
+        LEFT JOIN (SELECT net AS idempotency_key, sum(quantity::{meter.quantity_type}) AS took
+            FROM part GROUP BY net) AS other USING (idempotency_key)
         WHERE fate = 'delivered' AND known_net = idempotency_key AND {only}""")
     # What the service has of an event that the lake has otherwise, where the ledger says it is.
     known = f"""SELECT idempotency_key, subject, timestamp, digest, quantity::{meter.quantity_type}
-        AS quantity FROM word WHERE status IN ({settled})"""
+        AS quantity FROM (SELECT * FROM word WHERE status IN ({settled})
+            UNION ALL SELECT * FROM part)"""
     dimensions = "".join(f', l."dim_{name}"' for name in [*total.dimensions, *total.only])
     connection.execute(f"""CREATE OR REPLACE TEMP VIEW extra AS
         SELECT {own}, fate, ({value})::{meter.quantity_type} AS quantity FROM (

@@ -90,7 +90,7 @@ class _Numbers:
 
     def all(self) -> list[Number]:
         if self._additive:
-            choices = Choices(cut_over=self._asked.cut_over)
+            choices = Choices(cut_over=self._asked.cut_over, net=self._asked.ledger.netting)
             pruned = self._asked.pruned_before
             args = (self._asked.root, self._meter, self._asked.ledger, choices, pruned, pruned)
             with choosing(*args) as chosen:

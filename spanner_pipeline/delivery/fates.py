@@ -255,26 +255,32 @@ def choosing(
         [[heads]] = connection.execute("SELECT count(*) FROM head").fetchall()
         netted = netting.table_sql(meter, choices.net, announced=heads > 0)
         connection.execute(f"CREATE TEMP TABLE netting AS {netted}")
-        connection.execute(_fates_sql(choices, kept_from, known_from))
+        nets = heads > 0 or choices.net is not None
+        connection.execute(_fates_sql(choices, kept_from, known_from, netted=nets))
         connection.execute(f"""
             CREATE VIEW going AS SELECT * REPLACE (coalesce(rest, quantity) AS quantity)
             FROM chosen WHERE {_TO_SEND}""")
         yield Chosen(connection, table, choices)
 
 
-def _fates_sql(choices: Choices, kept_from: datetime, known_from: datetime) -> str:
+def _fates_sql(choices: Choices, kept_from: datetime, known_from: datetime, *, netted: bool) -> str:
     settled = f"standing IN ({', '.join(map(literal, SETTLED))})"
     time = "coalesce(moment, timestamp)"  # what is netted goes with the largest, or not at all
     old = f"{time} < TIMESTAMPTZ {{}}"
     pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
     unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
+    live = "false"
+    if choices.cut_over is not None:
+        live = f"{time} >= TIMESTAMPTZ {literal(choices.cut_over.isoformat())}"
     beside = "false" if choices.beside_gone else "held.day IS NOT NULL"
+    if netted:  # what goes together is held together
+        beside = f"bool_or({beside}) OVER (PARTITION BY coalesce(netting.net, idempotency_key))"
     return f"""
         CREATE VIEW chosen AS SELECT known.*, rest, moment, verdict, netting.net, CASE
             WHEN pulled AND standing IS NULL THEN 'pulled'
             WHEN {settled} AND known_digest = digest THEN 'delivered'
-            WHEN {settled} OR (status = 'netted' AND moment IS NULL) THEN 'changed'
-            WHEN live AND moment IS NULL THEN 'after the cut-over'
+            WHEN {settled} OR (known_net IS NOT NULL AND moment IS NULL) THEN 'changed'
+            WHEN {live} THEN 'after the cut-over'
             WHEN standing = 'sent' AND {unsettled} THEN 'unsettled'
             WHEN verdict IS NOT NULL THEN verdict
             WHEN coalesce(rest, quantity) <= 0 THEN 'not positive'
@@ -289,4 +295,4 @@ def _fates_sql(choices: Choices, kept_from: datetime, known_from: datetime) -> s
             USING (idempotency_key)
         LEFT JOIN (SELECT DISTINCT subject, timezone('UTC', timestamp)::DATE AS day FROM gone)
             AS held ON held.subject = known.subject
-            AND held.day = timezone('UTC', {time})::DATE"""
+            AND held.day = timezone('UTC', known.timestamp)::DATE"""

@@ -72,7 +72,7 @@ def table_sql(meter: Meter, bucket: str | None, *, announced: bool) -> str:
         bucket: In which buckets to net; None where nothing new is netted.
         announced: Whether anything was netted before.
     """
-    parts = [_announced_sql("true" if announced else "false")]
+    parts = [_announced_sql() if announced else _NOTHING]
     parts += [_fresh_sql(meter, bucket)] if bucket is not None else []
     return f"""
         SELECT * EXCLUDE verdict, CASE
@@ -85,13 +85,28 @@ def table_sql(meter: Meter, bucket: str | None, *, announced: bool) -> str:
 _COLUMNS = "idempotency_key, digest, subject, quantity, timestamp"
 
 
-def _announced_sql(where: str) -> str:
-    """Those that stand together in the ledger: what was announced under one key stays so."""
+_NOTHING = f"""
+        SELECT {_COLUMNS}, NULL::VARCHAR AS net, NULL::TIMESTAMPTZ AS moment,
+            NULL::VARCHAR AS verdict
+        FROM known WHERE false"""
+
+
+def _announced_sql() -> str:
+    """Those that stand together in the ledger: what was announced under one key stays so.
+
+    As long as all of them are in the lake as they were: else nobody can say what would be counted.
+    """
     settled = ", ".join(map(literal, SETTLED))
     head = "max(timestamp) FILTER (idempotency_key = net) OVER (PARTITION BY net)"
     return f"""
         SELECT {_COLUMNS}, net, {head} AS moment, NULL::VARCHAR AS verdict
-        FROM known WHERE {where} AND net IS NOT NULL AND standing NOT IN ({settled})"""
+        FROM known SEMI JOIN (
+            SELECT word.net FROM word LEFT JOIN known ON known.idempotency_key =
+                word.idempotency_key AND known.digest = word.digest
+            WHERE word.net IS NOT NULL
+            GROUP BY word.net HAVING count(*) = count(known.idempotency_key)
+        ) USING (net)
+        WHERE standing NOT IN ({settled})"""
 
 
 def _fresh_sql(meter: Meter, bucket: str) -> str:

@@ -89,8 +89,8 @@ def pull_events(
         progress: Told of each day that is done.
 
     Raises:
-        TargetError: When the service has no such meter or another one, refuses, or a day is not
-            over. Days that are done stay.
+        TargetError: When the service has no such meter or another one, refuses, a day is not
+            over, or a delivery is at work. Days that are done stay.
         ConfigurationError: When the source of this name is another one, or broken.
         SourceFileError: When the file of a day holds what no pull wrote.
     """
@@ -106,7 +106,9 @@ def pull_events(
     found.notes += declare(root, meter, found.source, ledger.pulled_files, first, last, told)
     reader = LiveMeter(client, meter.name, marked=False)
     marked = can_be_marked([dimension.name for dimension in meter.dimensions])
-    with open_duckdb() as connection:
+    # What is delivered meanwhile would be taken for live traffic.
+    with ledger.alone(), open_duckdb() as connection:
+        ledger = DeliveryLedger(root, client.target, live)
         settled = ", ".join(map(literal, ("sent", *SETTLED)))
         connection.execute(f"""CREATE TEMP TABLE ours AS
             SELECT idempotency_key AS key FROM ({ledger.last_words_sql()})

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
+
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.counters.openings import Openings
 from spanner_pipeline.counters.readings import Opening
@@ -42,9 +44,11 @@ class Counters:
         """Keep what is known after the partition.
 
         Raises:
-            ReadingsChangedError: When a later partition was measured from other readings.
+            ReadingsChangedError: When a later partition was measured from other readings, or
+                readings went that the lake has measured.
         """
         self._openings.keep(self._partition, self._mark, known)
+        self._refuse_lost(ledger, known)
         later = ledger.next_standing(self._source, self._usage.name, self._partition)
         if later is None or later.opening is None:
             return
@@ -62,6 +66,28 @@ class Counters:
             f"would count twice or not at all. Nothing was merged. Remedy: `spanner-pipeline "
             f"revert {later.batch}`, then import {self._partition}, then {later.partition} again."
         )
+
+    def _refuse_lost(self, ledger: Ledger, known: Opening) -> None:
+        """Usage is in the lake up to the last reading: from an earlier one on it would count twice.
+
+        What was kept of readings may be deleted; then nothing is known of those that went.
+        """
+        for record in ledger.standing_before(self._source, self._usage.name, self._partition):
+            now = known if record.partition == self._partition else self.opening
+            used = self._openings.used(record.closing) if record.closing is not None else None
+            if used is None or now.lacking is not None:
+                continue
+            both = used.last.join(now.last, on="counter", how="left", suffix="_now")
+            lost = both.filter(~(pl.col("timestamp_now") >= pl.col("timestamp")).fill_null(False))
+            if not lost.is_empty():
+                raise ReadingsChangedError(
+                    f"{self._source.source} {self._partition} into {self._usage.name}: readings of "
+                    f"{lost.height} counters, such as {lost['counter'][0]}, went from the files of "
+                    f"{record.partition} or before since it was imported, and their usage is in "
+                    "the lake. Nothing was merged. Remedy: put the files back; or "
+                    f"`spanner-pipeline revert {record.batch}`, then import {record.partition} "
+                    "again."
+                )
 
 
 def refuse_changed_usage(what: str, batch: str, result: MergeResult) -> None:

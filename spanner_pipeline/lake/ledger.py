@@ -147,6 +147,22 @@ class Ledger:
                     return found[-1]
         return None
 
+    def standing_before(self, source: Source, usage: str, partition: str) -> list[ImportRecord]:
+        """The latest standing imports of a partition and of the nearest one before it that has one.
+
+        Nothing stands for what has none.
+        """
+        found: list[ImportRecord] = []
+        for folder in sorted((self._imports / source.source).glob("*/"), reverse=True):
+            if folder.name > partition:
+                continue
+            records = self.standing(source.source, folder.name)
+            of_usage = [record for record in records if record.usage == usage]
+            found += of_usage[-1:]
+            if of_usage and folder.name < partition:
+                break
+        return found
+
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""
         return batch in record.builds_on and not self._reverted(batch, record)
@@ -168,6 +184,16 @@ class Ledger:
         """Whether a standing import of the same partition builds on a batch."""
         standing = (r for r in self.standing(source) if r.partition == partition)
         return any(self.builds_on(record, batch) for record in standing)
+
+    def restated(self, record: ImportRecord) -> bool:
+        """Whether the same delivery was imported since under another configuration."""
+        return any(
+            other.batch == record.batch
+            and other.usage == record.usage
+            and other.configuration != record.configuration
+            and other.order > record.order
+            for other in self.standing(record.source, record.partition)
+        )
 
     def _gone(self, record: ImportRecord) -> bool:
         """Whether an import was reverted since, or one whose rows it met."""

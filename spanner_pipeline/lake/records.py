@@ -49,6 +49,7 @@ class ImportRecord:
         replacement: What a snapshot did to its scopes; None for other imports.
         scopes: The file that says so of each scope.
         opening: Digest of the readings before, where the quantity is cumulative.
+        closing: Digest of the readings after.
         readings: Rows and usage by what a reading of a counter was.
     """
 
@@ -73,6 +74,7 @@ class ImportRecord:
     replacement: Replacement | None = None
     scopes: str | None = None
     opening: str | None = None
+    closing: str | None = None
     readings: dict[str, Total] = field(default_factory=dict)
 
     @property

@@ -18,12 +18,14 @@ from urllib.parse import quote
 
 import duckdb
 
-from spanner_pipeline.configuration.identity import PARTITION, Snapshot
+from spanner_pipeline.configuration.identity import PARTITION, PARTITIONS, Snapshot
+from spanner_pipeline.configuration.source import Usage
+from spanner_pipeline.configuration.values import complete_date
 from spanner_pipeline.control import EXACT, Replacement, Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import SnapshotRefusedError, SourceFileError
 from spanner_pipeline.keys import PARTS_OF_KEY, read_scope, scope_of_key
-from spanner_pipeline.lake.ledger import Ledger
+from spanner_pipeline.lake.ledger import Ledger, configuration_digest
 from spanner_pipeline.lake.scopes import ScopeResult, load_last, standing_statements
 from spanner_pipeline.lake.sums import literal, sum_as_text, totals_by
 from spanner_pipeline.lake.table import EventTable
@@ -69,7 +71,7 @@ def state(
         SourceFileError: When one file has two revisions of a scope.
     """
     seen = ledger.seen(staged.source.source, table.meter.name)
-    _refuse_other_identity(ledger, table, staged)
+    _refuse_other_identity(connection, ledger, table, staged)
     load_last(connection, table, standing_statements(ledger, table))
     _find_scopes(connection, staged)
     _refuse_overlap(connection, staged)
@@ -115,9 +117,9 @@ def _scope(staged: Staged) -> str:
     return scope_of_key(str(_snapshot(staged).depth))
 
 
-def _of_usage(staged: Staged) -> str:
-    """SQL: whether a key is of this usage; another one may feed the same meter."""
-    snapshot, part = _snapshot(staged), staged.usage.part
+def _of_usage(staged: Staged, usage: Usage | None = None) -> str:
+    """SQL: whether a key is of this usage, or of another one that feeds the same meter."""
+    snapshot, part = _snapshot(staged), (usage or staged.usage).part
     length = snapshot.depth + (len(snapshot.row) or 2) + (part is not None)
     told = "" if part is None else f" AND {PARTS_OF_KEY}[-1] = {literal(quote(part, safe=''))}"
     return f"len({PARTS_OF_KEY}) = {length}{told}"
@@ -130,6 +132,7 @@ def _find_scopes(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
     connection.execute(f"""
         CREATE TEMP TABLE mentioned AS
         {read if listing else f"{nothing} WHERE false"}""")
+    _mention_empty(connection, staged)
     ordered = staged.source.corrections is not None
     if ordered:  # a row without a revision is rejected, and says nothing
         connection.execute("DELETE FROM mentioned WHERE revision IS NULL")
@@ -170,23 +173,55 @@ def _find_scopes(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
             AND usage = {literal(staged.usage.name)}) AS stated USING (scope)""")
 
 
-def _refuse_other_identity(ledger: Ledger, table: EventTable, staged: Staged) -> None:
-    """Refuse to count once more what was imported before the source had snapshots."""
-    others = [
-        record.batch
-        for record in ledger.standing(staged.source.source)
-        if record.usage == staged.usage.name
-        and record.scopes is None
+def _mention_empty(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
+    """Let a delivery without rows state that its partition has none."""
+    [[rows]] = connection.execute("SELECT count(*) FROM mentioned").fetchall()
+    if rows or _snapshot(staged).scope != PARTITION:
+        return
+    revision, corrections = None, staged.source.corrections
+    if corrections is not None:
+        if corrections.order != PARTITIONS:
+            raise SnapshotRefusedError(
+                f"{staged.batch} has no rows, and so no revision: nothing says whether it is later "
+                "than what the lake holds. Nothing was merged. Remedy: declare `corrections: "
+                "{order: partitions}`, or revert what it should replace."
+            )
+        revision = int(complete_date(staged.partition).replace("-", ""))
+    connection.execute(
+        "INSERT INTO mentioned VALUES ($1, $2, '', 0)", [quote(staged.partition, safe=""), revision]
+    )
+
+
+def _refuse_other_identity(
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, table: EventTable, staged: Staged
+) -> None:
+    """Refuse to count once more what was imported under other keys."""
+    source, usage = staged.source, staged.usage
+    standing = [
+        record
+        for record in ledger.standing(source.source)
+        if record.usage == usage.name
         and record.table == table.identity
         and record.version_after != record.version_before
     ]
+    others = [record.batch for record in standing if record.scopes is None]
+    mapped_by = configuration_digest(source, usage, staged.meter, staged.customers)
+    changed = [record.batch for record in standing if record.configuration != mapped_by]
+    if changed and not others:
+        ours = [_of_usage(staged, other) for other in source.usage if other.meter == usage.meter]
+        batches = ", ".join(map(literal, changed))
+        where = f"source = {literal(source.source)} AND import_batch IN ({batches})"
+        found = connection.execute(f"""
+            SELECT DISTINCT import_batch FROM ({table.select(where)})
+            WHERE NOT ({" OR ".join(f"({one})" for one in ours)})""").fetchall()
+        others = sorted(batch for (batch,) in found)
     if others:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise SnapshotRefusedError(
-            f"{staged.source.source} is a snapshot now, and the lake holds rows of "
-            f"{staged.usage.name} that were imported under another identity ({others[0]}{more}); "
-            "they would count once more. Nothing was merged. Remedy: revert these imports first "
-            "(`spanner-pipeline revert`), or keep the identity."
+            f"the lake holds rows of {usage.name} that were imported under another identity "
+            f"({others[0]}{more}) than {source.source} declares now; they would count once "
+            "more. Nothing was merged. Remedy: revert these imports first (`spanner-pipeline "
+            "revert`), or keep the identity."
         )
 
 

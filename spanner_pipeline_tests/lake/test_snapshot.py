@@ -258,7 +258,7 @@ class TestAnotherIdentity:
         lake.deliver(JANUARY)
         lake.identity["snapshot"]["scope"] = "partition"
         lake.declare()
-        with pytest.raises(SnapshotRefusedError, match="stated other scopes"):
+        with pytest.raises(SnapshotRefusedError, match="imported under another identity"):
             lake.run()
 
 
