@@ -81,10 +81,12 @@ format: $(READY) ## format the code
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
-test-tools: ## install what some tests need: a browser, pdftotext, LibreOffice (Debian, as root)
-	@{ command -v chromium && command -v pdftotext && command -v soffice; } >/dev/null || \
+test-tools: ## install what some tests need: a browser, pdftotext, LibreOffice, MariaDB (Debian, as root)
+	@{ command -v chromium && command -v pdftotext && command -v soffice \
+		&& command -v mariadbd && command -v mariadb-install-db; } >/dev/null || \
 		{ apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-		chromium fonts-dejavu-core poppler-utils libreoffice-calc-nogui python3-uno; }
+		chromium fonts-dejavu-core poppler-utils libreoffice-calc-nogui python3-uno \
+		mariadb-server-core mariadb-client-core; }
 
 lock: $(READY) ## renew the lock file
 	@$(BIN)/uv pip compile pyproject.toml --extra demo --group dev --universal --python-version 3.11 \

@@ -245,11 +245,11 @@ _NAME = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,2}$"
 
 
 class Sql(Typed):
-    """A query or a table in PostgreSQL, or in a SQLite file; `files` names the database.
+    """A query or a table in PostgreSQL, MySQL or a SQLite file; `files` names the database.
 
     A partition is the rows from `{start}` to before `{end}`: in the query itself, or by the
     `partition_column` of a table. The password is in the environment, under `password_env` or as
-    libpq takes it.
+    libpq takes it; MySQL's is in MYSQL_PWD else.
     """
 
     family: Literal["sql"]

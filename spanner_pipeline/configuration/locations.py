@@ -12,8 +12,14 @@ from spanner_pipeline.configuration.values import MistakesError
 STORES = ("s3", "gs", "abfs", "abfss")
 """The schemes of the object stores that files can lie in."""
 
-DATABASE = "postgresql"
-"""The scheme of the databases that tables can lie in."""
+DATABASES = {
+    "postgresql": ("host", "port", "sslmode", "sslrootcert", "target_session_attrs"),
+    "mysql": ("ssl-mode", "ssl-ca"),
+}
+"""The schemes of the databases that tables can lie in, and the settings that their URLs take."""
+
+TLS_MODES = ("PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
+"""What `ssl-mode` may be, as MySQL names it: the first where none is said."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SIGNED = re.compile(
@@ -22,7 +28,6 @@ _SIGNED = re.compile(
 _SERVER = re.compile(
     r"([^:@/?#]+@)?([^:@/?#]*|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?/[^/?#]+(\?(?P<settings>[^#]*))?"
 )
-_SETTINGS = ("host", "port", "sslmode", "sslrootcert", "target_session_attrs")
 _PATTERN = re.compile(r"[*?\[{]")
 
 
@@ -33,7 +38,7 @@ def is_url(location: str) -> bool:
 
 def is_database(location: str) -> bool:
     """Whether a location is the URL of a database."""
-    return location.startswith(f"{DATABASE}://")
+    return location.partition("://")[0] in DATABASES and is_url(location)
 
 
 def file_location(location: str) -> str:
@@ -52,10 +57,10 @@ def file_location(location: str) -> str:
 
 def _mistake(scheme: str, rest: str) -> str:
     container, _, key = rest.partition("/")
-    if scheme == DATABASE:
-        return _database_mistake(rest)
+    if scheme in DATABASES:
+        return _database_mistake(scheme, rest)
     if scheme not in STORES:
-        known = ", ".join((*STORES, DATABASE))
+        known = ", ".join((*STORES, *DATABASES))
         return f"no files are read by {scheme}://. Use a path, or {known}://."
     if _SIGNED.search(rest) or ":" in container or ("@" in container and scheme[0] != "a"):
         return (
@@ -69,17 +74,19 @@ def _mistake(scheme: str, rest: str) -> str:
     return ""
 
 
-def _database_mistake(rest: str) -> str:
+def _database_mistake(scheme: str, rest: str) -> str:
     user, at, _ = rest.rpartition("@")
     if (at and ":" in user) or re.search(r"pass(word|file)?=", rest, re.IGNORECASE):
         return (
             "holds a password. Take it out of the URL, and give it in the environment: PGPASSWORD, "
-            "or a variable that `password_env` names."
+            "MYSQL_PWD, or a variable that `password_env` names."
         )
     server = _SERVER.fullmatch(rest)
     if server is None or _PATTERN.search(rest.partition("?")[0].replace("[", "", 1)):
-        return "must name one database: postgresql://user@host:5432/database"
-    given = [one.partition("=")[0] for one in (server["settings"] or "").split("&") if one]
-    if unknown := [name for name in given if name not in _SETTINGS]:
-        return f"takes no setting {unknown[0]}. Known are {', '.join(_SETTINGS)}."
+        return f"must name one database: {scheme}://user@host/database"
+    given = dict(one.partition("=")[::2] for one in (server["settings"] or "").split("&") if one)
+    if unknown := [name for name in given if name not in DATABASES[scheme]]:
+        return f"takes no setting {unknown[0]}. Known are {', '.join(DATABASES[scheme])}."
+    if given.get("ssl-mode", TLS_MODES[0]) not in TLS_MODES:
+        return f"has an ssl-mode that is none of {', '.join(TLS_MODES)}."
     return ""

@@ -19,6 +19,8 @@ _APART = re.compile(
 
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
 _BOUND = re.compile(r"\{(?:" + "|".join(BOUNDS) + r")\}")
+_COMPARED = re.compile(r"(\w+)\s*(?:[<>]=?|=|\bbetween\b)\s*\{\w+\}", re.IGNORECASE)
+_QUOTED_NAME = re.compile(r"""["`](\w+)["`]""")
 _WRITES = re.compile(r"\b(insert|update|delete|merge|into|truncate)\b", re.IGNORECASE)
 
 
@@ -29,6 +31,8 @@ def checked(query: str) -> str:
         ValueError: What is wrong, and what to write instead.
     """
     code = _APART.sub(" ", query)
+    if any(piece[0].startswith(("/*!", "/*M!")) for piece in _APART.finditer(query)):
+        raise ValueError("has a comment that MySQL would run: /*! ... */. Take it out.")
     if not re.match(r"[\s(]*(select|with)\b", code, re.IGNORECASE):
         raise ValueError("must be a query: begin it with SELECT or WITH.")
     if ";" in code.rstrip().removesuffix(";"):
@@ -50,6 +54,12 @@ def checked(query: str) -> str:
 def bound_names(query: str) -> list[str]:
     """The placeholders of a query, in their order."""
     return _PLACEHOLDER.findall(_APART.sub(" ", query))
+
+
+def compared(query: str) -> set[str]:
+    """The columns, in small letters, that stand right before a placeholder: `at >= {start}`."""
+    code = _QUOTED_NAME.sub(r"\1", query)
+    return {name.casefold() for name in _COMPARED.findall(_APART.sub(" ", code))}
 
 
 def with_parameters(query: str, spell: Callable[[str], str], plain: Callable[[str], str]) -> str:

@@ -26,7 +26,7 @@ def location_mistakes(format_: Format, files: str) -> Iterator[Mistake]:
             yield ("files",), "is a database. Write `format: {family: sql, query: SELECT ...}`."
         return
     if is_database(files) != (isinstance(format_, Sql) and is_url(files)):
-        where = "postgresql://user@host/database or a SQLite file"
+        where = "postgresql://user@host/database, mysql://... or a SQLite file"
         wanted = "a folder or a bucket's URL" if isinstance(format_, Delta) else where
         yield ("files",), f"must be where a {format_.family} source lies: {wanted}."
     elif re.search(r"[*?\[]", files.partition("?")[0] if is_database(files) else files):

@@ -158,6 +158,11 @@ def _question(root: DataRoot, source: Source, partition: str) -> Question:
 def _answer(question: Question) -> Generator[pl.DataFrame, None, None]:
     if isinstance(question.location, Path):
         return sqlite.answer(question)
-    from spanner_pipeline.sources import postgresql  # its driver loads slowly: only where asked
+    # Drivers load slowly: only where asked.
+    if question.location.startswith("mysql:"):
+        from spanner_pipeline.sources import mysql
+
+        return mysql.answer(question)
+    from spanner_pipeline.sources import postgresql
 
     return postgresql.answer(question)

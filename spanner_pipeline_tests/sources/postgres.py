@@ -41,6 +41,14 @@ class Postgres:
                 connection.execute(statement.encode())
 
 
+def owner() -> tuple[pwd.struct_passwd, dict[str, int]]:
+    """Whom a server may run as, which refuses to run as root, and how a process is started so."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()), {}
+    user = pwd.getpwnam("nobody")
+    return user, {"user": user.pw_uid, "group": user.pw_gid}
+
+
 @contextmanager
 def postgres() -> Iterator[Postgres]:
     """Start a server of our own; skips the test where PostgreSQL is not installed."""
@@ -48,14 +56,12 @@ def postgres() -> Iterator[Postgres]:
     if None in programs:
         pytest.skip("PostgreSQL is not installed here (apt install postgresql)")
     initdb, server = map(str, programs)
-    # The server refuses to run as root.
-    user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    user, as_user = owner()
     with tempfile.TemporaryDirectory() as made, closing(socket.socket()) as free:
         folder = Path(made)
         (folder / "password").write_text(PASSWORD)
         for path in (folder, folder / "password"):
             os.chown(path, user.pw_uid, user.pw_gid)
-        as_user = {"user": user.pw_uid, "group": user.pw_gid} if os.geteuid() == 0 else {}
         data = folder / "data"
         subprocess.run(
             [
