@@ -56,6 +56,7 @@ MAX_LINES = 400
 FLOATS_JUSTIFIED = {
     "sources/json_lines.py",  # recognises numbers that an export wrote as doubles
     "sources/parquet.py",  # turns the doubles of an export into their shortest decimals
+    "sources/mysql.py",  # names the type whose texts may end in zeros; they stay texts
     "reconciliation/workbook/sheets.py",  # widths and margins of a sheet
     "delivery/fates.py",  # finds the quantities that the service's double would round
     "lake/change.py",  # pauses between attempts
