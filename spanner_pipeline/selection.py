@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 
 from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
+from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import Catalog
 
 _LENGTH = len("2026-01-31")
@@ -62,6 +63,18 @@ def read_instant(name: str, text: str | None) -> datetime | None:
     if found.tzinfo is None:
         raise UnreadableTimeError(f"{name} {text}: write an offset behind it, such as Z.")
     return found
+
+
+def select_meter(catalog: Catalog, name: str) -> Meter:
+    """The meter of this name.
+
+    Raises:
+        UnknownNameError: When there is no such meter.
+    """
+    if name not in catalog.meters:
+        known = ", ".join(catalog.meters) or "none"
+        raise UnknownNameError(f"there is no meter `{name}` (known: {known}).")
+    return catalog.meters[name]
 
 
 def select_sources(catalog: Catalog, names: Sequence[str]) -> list[Source]:

@@ -15,10 +15,9 @@ from spanner_pipeline.delivery.fates import FATES, RATE, Choices
 from spanner_pipeline.delivery.payload import Spelling
 from spanner_pipeline.delivery.plan import Plan
 from spanner_pipeline.delivery.target import TargetError
-from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.spelling import grouped
 from spanner_pipeline.root import Catalog
-from spanner_pipeline.selection import read_instant
+from spanner_pipeline.selection import read_instant, select_meter
 
 _LOGGED_EVERY = 60
 
@@ -82,10 +81,7 @@ def build_deliver_job(catalog: Catalog) -> dg.JobDefinition:
         open_spanner: OpenSpannerTarget,
     ) -> None:
         with readable_failures():
-            meter = catalog.meters.get(config.meter)
-            if meter is None:
-                known = ", ".join(catalog.meters)
-                raise PipelineError(f"there is no meter `{config.meter}` (known: {known}).")
+            meter = select_meter(catalog, config.meter)
             cut_over = with_delivery_of_now(catalog, lake).cut_over(meter.name)
             choices = _choices(config, cut_over)
             target = open_spanner.target(rehearse=config.rehearse)

@@ -21,7 +21,7 @@ from spanner_pipeline.delivery.three_way import ThreeWay
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.reconciliation.spelling import grouped, signed
 from spanner_pipeline.root import Catalog, load_sound
-from spanner_pipeline.selection import UnknownNameError, read_day
+from spanner_pipeline.selection import read_day, select_meter
 
 CHECK = "holds_what_was_delivered"
 _SHOWN = 20
@@ -87,7 +87,7 @@ def build_verify_job(catalog: Catalog) -> dg.JobDefinition:
         open_spanner: OpenSpannerTarget,
     ) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
         with readable_failures(), retrying(context):
-            meter = _meter(catalog, config.meter)
+            meter = select_meter(catalog, config.meter)
             days = read_day("from", config.from_), read_day("to", config.to)
             with OpenSpanner(open_spanner.target(rehearse=config.rehearse)) as client:
                 done = verify_and_publish(
@@ -117,14 +117,6 @@ def build_verify_job(catalog: Catalog) -> dg.JobDefinition:
         "counts twice or is not explained.",
         config=asked,
     )
-
-
-def _meter(catalog: Catalog, name: str) -> Meter:
-    if name not in catalog.meters:
-        raise UnknownNameError(
-            f"there is no meter `{name}` (known: {', '.join(catalog.meters) or 'none'})."
-        )
-    return catalog.meters[name]
 
 
 def _kept(

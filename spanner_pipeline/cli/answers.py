@@ -25,6 +25,7 @@ from spanner_pipeline.configuration.source import Source
 from spanner_pipeline.errors import PipelineError
 from spanner_pipeline.reconciliation.spelling import grouped, plain
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.selection import select_meter
 from spanner_pipeline.usage.calendar import Bucket
 from spanner_pipeline.usage.filters import parse_filters
 from spanner_pipeline.usage.query import query_usage
@@ -100,15 +101,14 @@ def query(
     """Aggregate a meter's usage into buckets, with Open Spanner's meaning."""
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
-    if meter not in catalog.meters:
-        misuse(f"there is no meter `{meter}` (known: {', '.join(catalog.meters)}).")
+    named = select_meter(catalog, meter)
     where = parse_filters(filters or [])
     window = _instant(start, zone), _instant(end, zone)
     if window[0] >= window[1]:
         misuse(f"--from {start} is not before --to {end}, which is exclusive.")
     frame = query_usage(
         root,
-        catalog.meters[meter],
+        named,
         *window,
         bucket,
         group_by or [],

@@ -10,10 +10,10 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from spanner_pipeline.cli.terminal import Data, complain, err, misuse, out, short, show
+from spanner_pipeline.cli.terminal import Data, complain, err, out, short, show
 from spanner_pipeline.reconciliation.spelling import counted, grouped
 from spanner_pipeline.root import DataRoot, load_catalog
-from spanner_pipeline.selection import read_instant
+from spanner_pipeline.selection import read_instant, select_meter
 
 if TYPE_CHECKING:
     from spanner_pipeline.delivery.deliver import Delivered
@@ -78,9 +78,7 @@ def deliver(
 
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
-    meters = catalog.meters
-    if meter not in meters:
-        misuse(f"there is no meter `{meter}` (known: {', '.join(meters) or 'none'}).")
+    named = select_meter(catalog, meter)
     choices = Choices(
         start=read_instant("--from", first),
         end=read_instant("--to", last),
@@ -93,7 +91,7 @@ def deliver(
         net=net,
     )
     with OpenSpanner(Target.from_environment(rehearse=rehearse)) as client:
-        made = plan_delivery(root, meters[meter], client, choices)
+        made = plan_delivery(root, named, client, choices)
         _show_plan(made, choices)
         if made.stops:
             complain("The live meter is another one: nothing can be sent before they agree.")
@@ -114,7 +112,7 @@ def deliver(
                 speed = f"{grouped(round(bar.tasks[0].completed) // seconds)} events/s"
                 bar.update(task, rate=speed)
 
-            done = run_delivery(root, meters[meter], client, choices, made, advance)
+            done = run_delivery(root, named, client, choices, made, advance)
     _show_outcome(done)
     events = done.outcome.events
     raise typer.Exit(1 if events["failed"] or events["duplicate_differs"] else 0)

@@ -28,6 +28,7 @@ from spanner_pipeline.reconciliation.proof.trace import (
 from spanner_pipeline.reconciliation.spelling import counted, grouped, signed
 from spanner_pipeline.reconciliation.totals import is_zone
 from spanner_pipeline.root import Catalog, DataRoot, load_catalog
+from spanner_pipeline.selection import select_meter
 
 app = typer.Typer()
 
@@ -85,8 +86,7 @@ def _of_meter(
     zone: str | None,
 ) -> list[Trace]:
     """The numbers that comparisons have of it, else what the lake says alone."""
-    if name not in catalog.meters:
-        misuse(f"there is no meter `{name}` (known: {', '.join(catalog.meters)}).")
+    meter = select_meter(catalog, name)
     found: list[Trace] = []
     for _, total in catalog.comparisons:
         if total.meter == name and (total.subject is None) == (subject is None):
@@ -97,7 +97,6 @@ def _of_meter(
                 continue
             except PipelineError as error:  # the lake has its number all the same
                 complain(f"Left out: comparison {total.name}: {error}")
-    meter = catalog.meters[name]
     return found or [trace_lake(root, catalog, meter, subject, period, zone or "UTC")]
 
 

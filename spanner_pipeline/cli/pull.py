@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +13,7 @@ from rich.text import Text
 from spanner_pipeline.cli.terminal import Data, complain, err, misuse, out, short, show
 from spanner_pipeline.reconciliation.spelling import counted, grouped
 from spanner_pipeline.root import DataRoot, load_catalog
+from spanner_pipeline.selection import UnknownNameError, read_day, select_meter
 
 if TYPE_CHECKING:
     from spanner_pipeline.delivery.pull_meters import PulledMeter
@@ -47,19 +48,21 @@ def pull_events(
     from spanner_pipeline.delivery.target import Target
 
     root = DataRoot.locate(data)
-    meters = load_catalog(root).meters
-    if meter not in meters:
-        known = ", ".join(meters) or "none"
-        misuse(f"there is no meter `{meter}` (known: {known}); `meters pull` fetches it.")
-    days = _day("--from", first), _day("--to", last) if last else datetime.now(UTC).date()
+    try:
+        named = select_meter(load_catalog(root), meter)
+    except UnknownNameError as error:
+        misuse(f"{error} `meters pull` fetches it.")
+    begin, end = read_day("--from", first), read_day("--to", last) or datetime.now(UTC).date()
+    if begin is None:
+        misuse("--from: write a UTC day, such as 2026-01-31.")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with (
         OpenSpanner(Target.from_environment(rehearse=rehearse)) as client,
         Progress(*columns, TextColumn("days"), console=err) as bar,
     ):
-        task = bar.add_task(meter, total=(days[1] - days[0]).days)
-        found = pull(root, meters[meter], client, *days, source, lambda: bar.advance(task))
-    table = Table("where they came from", title=f"Events of {meter}, {days[0]} to {days[1]}")
+        task = bar.add_task(meter, total=(end - begin).days)
+        found = pull(root, named, client, begin, end, source, lambda: bar.advance(task))
+    table = Table("where they came from", title=f"Events of {meter}, {begin} to {end}")
     table.add_column("events", justify="right")
     table.add_column("quantity", justify="right")
     for origin, total in found.origins.items():
@@ -70,15 +73,8 @@ def pull_events(
         _say(f"{counted(found.kept, 'event')} were, and the service has them no more: kept.")
     for line in found.notes:
         _say(line)
-    span = f"--from {days[0]} --to {days[1] - timedelta(days=1)}"
+    span = f"--from {begin} --to {end - timedelta(days=1)}"
     _say(f"Import them: spanner-pipeline backfill {found.source} {span}")
-
-
-def _day(option: str, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        misuse(f"{option} {text}: write a UTC day, such as 2026-01-31.")
 
 
 def _say(text: str) -> None:

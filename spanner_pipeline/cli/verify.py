@@ -11,14 +11,13 @@ from spanner_pipeline.cli.terminal import (
     Data,
     coloured,
     complain,
-    misuse,
     out,
     short,
     show,
 )
 from spanner_pipeline.reconciliation.spelling import counted, grouped, signed
 from spanner_pipeline.root import DataRoot, load_catalog
-from spanner_pipeline.selection import read_day
+from spanner_pipeline.selection import read_day, select_meter
 
 if TYPE_CHECKING:
     from spanner_pipeline.delivery.three_way import ThreeWay
@@ -55,14 +54,13 @@ def verify_delivery(
 
     root = DataRoot.locate(data)
     catalog = load_catalog(root)
-    if meter not in catalog.meters:
-        misuse(f"there is no meter `{meter}` (known: {', '.join(catalog.meters) or 'none'}).")
+    named = select_meter(catalog, meter)
     days = read_day("--from", first), read_day("--to", last)
     with OpenSpanner(Target.from_environment(rehearse=rehearse)) as client:
         done = verify_and_publish(
             root,
             catalog,
-            catalog.meters[meter],
+            named,
             client,
             *days,
             comparison=comparison,

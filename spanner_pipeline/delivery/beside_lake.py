@@ -16,7 +16,7 @@ import polars as pl
 from spanner_pipeline.configuration.billing import BillingTotal
 from spanner_pipeline.control import Total
 from spanner_pipeline.delivery import netting
-from spanner_pipeline.delivery.fates import NET, RESEND, SEND, Chosen
+from spanner_pipeline.delivery.fates import BESIDE_GONE, NET, RESEND, SEND, Chosen
 from spanner_pipeline.delivery.ledger import SETTLED
 from spanner_pipeline.delivery.payload import digest_sql
 from spanner_pipeline.lake.sums import literal, totals_by
@@ -35,7 +35,7 @@ FATES = {
     "not positive": "left out, as the service takes no quantity of 0 or less",
     "older": "left out, as the service would prune it",
     "pulled": "pulled from the service, which has it as live traffic",
-    "beside gone": "held back, as an event of its day was delivered and is gone from the lake",
+    BESIDE_GONE: "held back, as an event of its day was delivered and is gone from the lake",
     netting.CANCELLED: "cancels out to 0 with others of its hour, day or month",
     netting.BELOW: "left out, as its hour, day or month is below 0",
     netting.LATE: "left out, as its counterpart is there already",
@@ -47,7 +47,7 @@ FATES = {
 LACKING = frozenset({SEND, NET, RESEND, "unsettled", CHANGED, GONE})
 """Of these, what nobody chose."""
 
-LEFT_OUT = frozenset({"not positive", "older", "beside gone", netting.BELOW, netting.LATE})
+LEFT_OUT = frozenset({"not positive", "older", BESIDE_GONE, netting.BELOW, netting.LATE})
 """Of these, what was chosen, and leaves the service without what the lake counts."""
 
 

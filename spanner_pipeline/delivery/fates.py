@@ -226,7 +226,7 @@ def choosing(
     words, heads, pulled = DeliveryLedger.nothing_sql(), DeliveryLedger.nothing_sql(), "false"
     if ledger:
         words, heads = ledger.last_words_sql(), ledger.heads_sql()
-        pulled = f"starts_with(source_file, {literal(ledger.pulled_files)})"
+        pulled = ledger.pulled_sql
     cut = choices.cut_over
     live = "false" if cut is None else f"timestamp >= TIMESTAMPTZ {literal(cut.isoformat())}"
     there = ", ".join(map(literal, (*SETTLED, "sent", "netted")))

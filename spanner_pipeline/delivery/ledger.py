@@ -73,6 +73,8 @@ class DeliveryLedger:
         self._netting = self.path.with_name(f"{self.path.name}.netting")
         self.pulled_files = f"legacy/pulled/{self.path.name}/"
         """Where the meter's own events are, as `pull_events` wrote them, below the data root."""
+        self.pulled_sql = f"starts_with(source_file, {literal(self.pulled_files)})"
+        """Whether an event of the lake is one of them."""
         try:
             self._delta: DeltaTable | None = DeltaTable(self.path)
         except TableNotFoundError:

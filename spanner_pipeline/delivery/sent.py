@@ -182,7 +182,6 @@ def reading_sent(
             FROM word WHERE status IN ({settled})""")
         connection.execute(f"CREATE VIEW settled AS FROM known WHERE {window}")
         connection.execute(f"CREATE VIEW lake AS {EventTable(root, meter).select()}")
-        pulled = f"starts_with(source_file, {literal(ledger.pulled_files)})"
         connection.execute(f"""
             CREATE VIEW part AS SELECT word.idempotency_key, word.digest, true AS netted,
                 word.quantity::{meter.quantity_type} AS quantity
@@ -198,7 +197,7 @@ def reading_sent(
                 WHEN l.digest <> s.digest THEN 'changed'
                 WHEN s.netted THEN 'netted' ELSE 'same' END AS place
             FROM (SELECT idempotency_key, timestamp, quantity, {digest_sql(meter)} AS digest,
-                      {pulled} AS pulled
+                      {ledger.pulled_sql} AS pulled
                   FROM lake WHERE {window}) AS l
             FULL JOIN (SELECT idempotency_key, digest, false AS netted, quantity FROM settled
                        UNION ALL BY NAME FROM part) AS s USING (idempotency_key)""")

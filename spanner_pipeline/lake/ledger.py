@@ -135,17 +135,8 @@ class Ledger:
 
     def next_standing(self, source: Source, usage: str, partition: str) -> ImportRecord | None:
         """The latest standing import of the first partition after one that has any."""
-        folders = sorted((self._imports / source.source).glob("*/"))
-        for folder in folders:
-            if folder.name > partition and any(folder.glob(f"{file_name(usage)}.*.json")):
-                found = [
-                    record
-                    for record in self.standing(source.source, folder.name)
-                    if record.usage == usage
-                ]
-                if found:
-                    return found[-1]
-        return None
+        later = [name for name in self._partitions(source) if name > partition]
+        return next(self._latest(source, usage, later), None)
 
     def standing_before(self, source: Source, usage: str, partition: str) -> list[ImportRecord]:
         """The latest standing imports of a partition and of the nearest one before it that has one.
@@ -153,15 +144,25 @@ class Ledger:
         Nothing stands for what has none.
         """
         found: list[ImportRecord] = []
-        for folder in sorted((self._imports / source.source).glob("*/"), reverse=True):
-            if folder.name > partition:
-                continue
-            records = self.standing(source.source, folder.name)
-            of_usage = [record for record in records if record.usage == usage]
-            found += of_usage[-1:]
-            if of_usage and folder.name < partition:
+        until = [name for name in self._partitions(source) if name <= partition]
+        for record in self._latest(source, usage, reversed(until)):
+            found.append(record)
+            if record.partition < partition:
                 break
         return found
+
+    def _partitions(self, source: Source) -> list[str]:
+        return sorted(folder.name for folder in (self._imports / source.source).glob("*/"))
+
+    def _latest(
+        self, source: Source, usage: str, partitions: Iterable[str]
+    ) -> Iterator[ImportRecord]:
+        """The latest standing import of each partition that has any; records are read as needed."""
+        for partition in partitions:
+            folder = self._imports / source.source / partition
+            if any(folder.glob(f"{file_name(usage)}.*.json")):
+                standing = self.standing(source.source, partition)
+                yield from [record for record in standing if record.usage == usage][-1:]
 
     def builds_on(self, record: ImportRecord, batch: str) -> bool:
         """Whether an import met rows of a batch that was not reverted since."""

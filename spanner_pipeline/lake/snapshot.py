@@ -20,7 +20,6 @@ import duckdb
 
 from spanner_pipeline.configuration.identity import PARTITION, PARTITIONS, Snapshot
 from spanner_pipeline.configuration.source import Usage
-from spanner_pipeline.configuration.values import complete_date
 from spanner_pipeline.control import EXACT, Replacement, Total
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import SnapshotRefusedError, SourceFileError
@@ -31,6 +30,7 @@ from spanner_pipeline.lake.sums import literal, sum_as_text, totals_by
 from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline.sources.files import place_of
 from spanner_pipeline.staging import ACCEPTED, SCOPES, Staged
 
 LEAVING = "CREATE TEMP VIEW leaving AS FROM replaced UNION ALL BY NAME FROM removed"
@@ -186,7 +186,7 @@ def _mention_empty(connection: duckdb.DuckDBPyConnection, staged: Staged) -> Non
                 "than what the lake holds. Nothing was merged. Remedy: declare `corrections: "
                 "{order: partitions}`, or revert what it should replace."
             )
-        revision = int(complete_date(staged.partition).replace("-", ""))
+        revision = place_of(staged.partition)
     connection.execute(
         "INSERT INTO mentioned VALUES ($1, $2, '', 0)", [quote(staged.partition, safe=""), revision]
     )

@@ -6,9 +6,13 @@ columns are known even where there is no row.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
+from spanner_pipeline.configuration.statement import bound_names, with_parameters
 from spanner_pipeline.errors import SourceFileError
 
 BATCH_ROWS = 5_000
@@ -38,6 +42,26 @@ class Question:
     zone: str
     password_env: str | None = None
 
+    def as_sent(self) -> tuple[str, list[str]]:
+        """The query as a server's driver takes it, and the bounds in the order of their places."""
+        query = with_parameters(
+            self.statement, lambda name: "%s", lambda text: text.replace("%", "%%")
+        )
+        return query, [self.bounds[name] for name in bound_names(self.statement)]
+
+    def said(self, text: str, variable: str) -> str:
+        """What a driver said, in one line and without the password.
+
+        Args:
+            text: Its words.
+            variable: The environment variable that it takes a password from by itself.
+        """
+        line = " ".join(text.split())
+        for name in (variable, self.password_env):
+            if name is not None and (secret := os.environ.get(name)):
+                line = line.replace(secret, f"<{name}>")
+        return line
+
     def refusal(self, why: str, rows: int, *, passes: bool) -> SourceFileError:
         """The error that says what the database said, after how many rows; it has its cause."""
         if passes:
@@ -49,6 +73,18 @@ class Question:
         error = SourceFileError(self.name, f"{problem}{after}: {why.rstrip('.')}.", remedy)
         error.__cause__ = DatabaseNotReadyError(why) if passes else None
         return error
+
+
+def plain_decimals(text: pl.Expr) -> pl.Expr:
+    """Numbers without the zeros that end their fraction; what has an exponent stays as it is."""
+    plain = text.str.strip_chars_end("0").str.strip_suffix(".")
+    return pl.when(text.str.contains(r"^[^e]*\.[^e]*$")).then(plain).otherwise(text)
+
+
+def plain_times(text: pl.Expr, zone: str = "") -> pl.Expr:
+    """Times without an offset in ISO 8601, with `zone` behind them; what is none stays as it is."""
+    time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    return pl.coalesce(time.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.9f{zone}"), text)
 
 
 def check_names(question: Question, names: list[str]) -> None:

@@ -222,14 +222,14 @@ def _revisions(
     if order is None:
         return {}
     if order == PARTITIONS:
-        return {file.name: _place(partition) for file in files}
+        return {file.name: place_of(partition) for file in files}
     matches = [(f.name, n) for n, pattern in enumerate(order, 1) for _, f in _listed(root, pattern)]
     counts = Counter(name for name, _ in matches)
     return {name: place for name, place in matches if counts[name] == 1}
 
 
-def _place(partition: str) -> int:
-    """The place of a partition among all."""
+def place_of(partition: str) -> int:
+    """The place of a partition among all; its revision, where they are the order of deliveries."""
     return int(complete_date(partition).replace("-", ""))
 
 
@@ -277,7 +277,7 @@ def _read_table(root: DataRoot, source: Source, partition: str) -> SourceFile:
             "correct `files`, `format` or `partitions`, or leave the partition out.",
         )
     place = source.corrections.order if source.corrections is not None else None
-    revision = _place(partition) if place == PARTITIONS else None
+    revision = place_of(partition) if place == PARTITIONS else None
     return SourceFile(
         part.name,
         part.path,

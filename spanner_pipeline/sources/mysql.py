@@ -22,9 +22,15 @@ from pymysql.constants import FIELD_TYPE
 from pymysql.cursors import SSCursor
 
 from spanner_pipeline.configuration.locations import TLS_MODES
-from spanner_pipeline.configuration.statement import bound_names, compared, with_parameters
+from spanner_pipeline.configuration.statement import compared
 from spanner_pipeline.errors import SourceFileError
-from spanner_pipeline.sources.database import BATCH_ROWS, Question, check_names
+from spanner_pipeline.sources.database import (
+    BATCH_ROWS,
+    Question,
+    check_names,
+    plain_decimals,
+    plain_times,
+)
 from spanner_pipeline.sources.typed import text_of_bytes
 
 _CONNECT_SECONDS = 10
@@ -38,6 +44,8 @@ _NETWORK = {
     "TCP_USER_TIMEOUT": 60_000,
 }
 """Seconds, and the last in milliseconds: a server that vanishes is missed within two minutes."""
+
+_VARIABLE = "MYSQL_PWD"
 
 _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,ONLY_FULL_GROUP_BY"
 """Quotes as the check of a query reads them, and no value that the server would pick by chance."""
@@ -135,10 +143,7 @@ def _ask(question: Question, cursor: SSCursor) -> None:
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     ):
         cursor.execute(setting)
-    query = with_parameters(
-        question.statement, lambda name: "%s", lambda text: text.replace("%", "%%")
-    )
-    cursor.execute(query, [question.bounds[name] for name in bound_names(question.statement)])
+    cursor.execute(*question.as_sent())
 
 
 def _check_kinds(question: Question, columns: list[tuple[str, int]]) -> None:
@@ -185,17 +190,14 @@ def _of_bits(content: bytes) -> str:
 
 def _canonical(text: pl.Expr, kind: int) -> pl.Expr:
     if kind in (FIELD_TYPE.DECIMAL, FIELD_TYPE.NEWDECIMAL, FIELD_TYPE.DOUBLE):
-        plain = text.str.strip_chars_end("0").str.strip_suffix(".")
-        return pl.when(text.str.contains(r"^[^e]*\.[^e]*$")).then(plain).otherwise(text)
+        return plain_decimals(text)
     if kind in (FIELD_TYPE.DATETIME, FIELD_TYPE.TIMESTAMP):
-        time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-        zone = "Z" if kind == FIELD_TYPE.TIMESTAMP else ""
-        return pl.coalesce(time.dt.strftime(f"%Y-%m-%dT%H:%M:%S%.9f{zone}"), text)
+        return plain_times(text, "Z" if kind == FIELD_TYPE.TIMESTAMP else "")
     return text
 
 
 def _password(question: Question) -> str:
-    name = question.password_env or "MYSQL_PWD"
+    name = question.password_env or _VARIABLE
     password = os.environ.get(name, "")
     if not password and question.password_env is not None:
         raise pymysql.OperationalError(f"no password: set {name}")
@@ -218,8 +220,4 @@ def _may_pass(error: Exception) -> bool:
 def _said(question: Question, error: Exception) -> str:
     """What went wrong, in one line; never a password."""
     told = error.args[-1] if isinstance(error, pymysql.Error) and error.args else error
-    text = " ".join(str(told).split()) or type(error).__name__
-    for name in ("MYSQL_PWD", question.password_env):
-        if name is not None and (secret := os.environ.get(name)):
-            text = text.replace(secret, f"<{name}>")
-    return text
+    return question.said(str(told), _VARIABLE) or type(error).__name__

@@ -16,8 +16,15 @@ from psycopg.adapt import AdaptersMap
 from psycopg.types.numeric import IntDumper
 from psycopg.types.string import StrDumperUnknown, TextLoader
 
-from spanner_pipeline.configuration.statement import bound_names, with_parameters
-from spanner_pipeline.sources.database import BATCH_ROWS, Question, check_names
+from spanner_pipeline.sources.database import (
+    BATCH_ROWS,
+    Question,
+    check_names,
+    plain_decimals,
+    plain_times,
+)
+
+_VARIABLE = "PGPASSWORD"
 
 _NETWORK = {
     "connect_timeout": 10,
@@ -71,7 +78,7 @@ def answer(question: Question) -> Generator[pl.DataFrame, None, None]:
                 yield pl.DataFrame(rows, schema=schema, orient="row").select(spelled)
                 read += len(rows)
     except (psycopg.Error, UnicodeDecodeError) as error:
-        told = question.refusal(_said(question, error), read, passes=_may_pass(error))
+        told = question.refusal(question.said(str(error), _VARIABLE), read, passes=_may_pass(error))
         raise told from told.__cause__
 
 
@@ -96,10 +103,7 @@ def _connected(question: Question) -> psycopg.Connection[tuple[str | None, ...]]
 def _ask(question: Question, cursor: psycopg.ServerCursor[tuple[str | None, ...]]) -> None:
     for name, value in {**_SESSION, "TimeZone": question.zone}.items():
         cursor.connection.execute("SELECT set_config(%s, %s, true)", [name, value])
-    query = with_parameters(
-        question.statement, lambda name: "%s", lambda text: text.replace("%", "%%")
-    )
-    bounds = [question.bounds[name] for name in bound_names(question.statement)]
+    query, bounds = question.as_sent()
     cursor.execute(query.encode(), bounds)
 
 
@@ -119,11 +123,9 @@ def _canonical(name: str, kind: int) -> pl.Expr:
     if kind == _BOOL:
         return text.replace({"t": "true", "f": "false"})
     if kind == _NUMERIC:
-        plain = text.str.strip_chars_end("0").str.strip_suffix(".")
-        return pl.when(text.str.contains(".", literal=True)).then(plain).otherwise(text)
+        return plain_decimals(text)
     if kind == _TIMESTAMP:
-        time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-        return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9f"), text)
+        return plain_times(text)
     if kind == _TIMESTAMPTZ:
         time = text.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%#z", strict=False, time_zone="UTC")
         return pl.coalesce(time.dt.strftime("%Y-%m-%dT%H:%M:%S%.9fZ"), text)
@@ -136,12 +138,3 @@ def _may_pass(error: Exception) -> bool:
     if error.sqlstate is not None:
         return _PASSING.match(error.sqlstate) is not None
     return _LASTING.search(str(error)) is None
-
-
-def _said(question: Question, error: Exception) -> str:
-    """What went wrong, in one line; never a password."""
-    text = " ".join(str(error).split())
-    for name in ("PGPASSWORD", question.password_env):
-        if name is not None and (secret := os.environ.get(name)):
-            text = text.replace(secret, f"<{name}>")
-    return text
