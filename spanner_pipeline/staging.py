@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -203,14 +204,17 @@ def _keyed(
         yield from through_duckdb(mapped, f"SELECT *, {key} FROM {rows}", folder / "spill", **known)
         return
     unreserved = unreserved_key(*names, identity, across_subjects=across)
-    with open_duckdb(folder / "spill") as connection:
-        connection.execute("SET preserve_insertion_order = true")
+    with ExitStack() as opened:
+        connection = None  # most deliveries need none, and opening one costs more than their keys
         for events in mapped:  # of wide rows the key's columns alone go there and back
             named = events.select("subject", *scope, *identity)
             plain = pl.all_horizontal(pl.all().str.contains(UNRESERVED).all())
             if not scope and named.select(plain).item():
                 yield events.with_columns(unreserved.alias("idempotency_key"))
                 continue
+            if connection is None:
+                connection = opened.enter_context(open_duckdb(folder / "spill"))
+                connection.execute("SET preserve_insertion_order = true")
             connection.register("rows", named.to_arrow())
             yield events.with_columns(connection.sql(f"SELECT {key} FROM rows").pl())
 
