@@ -19,7 +19,7 @@ from spanner_pipeline.delivery.plan import Plan
 from spanner_pipeline.delivery.target import Target
 from spanner_pipeline_tests.delivery.victim import SOON
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
-from spanner_pipeline_tests.open_spanner import ContractServer, contract_server
+from spanner_pipeline_tests.open_spanner import VERSIONS, ContractServer, contract_server
 
 RECENT = datetime.now(UTC).replace(microsecond=0) - timedelta(days=20)
 EVENTS = 12_345
@@ -64,6 +64,17 @@ def assert_arrived(root: TinyRoot, service: ContractServer, workspace: str) -> N
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContractServer]:
     """A 0.1.13 without a rate limit; each test delivers with a key of a workspace of its own."""
     with contract_server(tmp_path_factory.mktemp("service") / "events.db") as server:
+        server.limits.events = None
+        yield server
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ContractServer]:
+    """A service of each version, without a rate limit."""
+    path = tmp_path_factory.mktemp("server") / "events.db"
+    with contract_server(path, version=request.param) as server:
         server.limits.events = None
         yield server
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +26,7 @@ from spanner_pipeline.root import load_catalog
 from spanner_pipeline.selection import UnknownNameError
 from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.delivery.victim import SOON, deliver_all
-from spanner_pipeline_tests.open_spanner import VERSIONS, ContractServer, contract_server
+from spanner_pipeline_tests.open_spanner import ContractServer
 from spanner_pipeline_tests.reconciliation.building import Books
 
 CUT = "2024-03-15T00:00:00Z"
@@ -97,16 +96,6 @@ def delivered(path: Path, server: ContractServer, workspace: str, **books: objec
 def numbers(done: PublishedVerification) -> dict[tuple[str, str], Number]:
     assert done.three is not None
     return {(n.row["subject"], n.row["period"]): n for n in done.three.numbers}
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContractServer]:
-    path = tmp_path_factory.mktemp("three") / "events.db"
-    with contract_server(path, version=request.param) as server:
-        server.limits.events = None
-        yield server
 
 
 def test_each_number_stands_three_times_with_the_causes_of_both_differences(

@@ -25,21 +25,10 @@ from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.delivery.conftest import RECENT, at, tiny
 from spanner_pipeline_tests.delivery.victim import SOON, deliver_all
 from spanner_pipeline_tests.lake.building import Row, TinyRoot
-from spanner_pipeline_tests.open_spanner import VERSIONS, ContractServer, contract_server
+from spanner_pipeline_tests.open_spanner import ContractServer
 
 SUBJECTS = 1_100
 OLD = datetime.now(UTC) - timedelta(days=200)
-
-
-@pytest.fixture(scope="module", params=VERSIONS)
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ContractServer]:
-    """Both versions."""
-    path = tmp_path_factory.mktemp("verify") / "events.db"
-    with contract_server(path, version=request.param) as server:
-        server.limits.events = None
-        yield server
 
 
 @pytest.fixture
