@@ -91,9 +91,8 @@ class _Numbers:
     def all(self) -> list[Number]:
         if self._additive:
             choices = Choices(cut_over=self._asked.cut_over, net=self._asked.ledger.netting)
-            pruned = self._asked.pruned_before
-            args = (self._asked.root, self._meter, self._asked.ledger, choices, pruned, pruned)
-            with choosing(*args) as chosen:
+            asked = self._asked
+            with choosing(asked.root, self._meter, asked.ledger, choices, asked.kept) as chosen:
                 if chosen.table.version != self._comparison.lake_version:
                     changed = f"the lake's {self._meter.name} changed while it was compared."
                     raise TargetError(f"{changed} Verify again.")

@@ -110,8 +110,7 @@ def deliver(
     with at_work(root), ledger.alone():
         ledger = DeliveryLedger(root, client.target, live)  # another may have written meanwhile
         choices = _netting_as_before(choices, ledger)
-        bounds = (plan.pruned_before, plan.known_from)
-        with choosing(root, meter, ledger, choices, *bounds) as chosen:
+        with choosing(root, meter, ledger, choices, plan.retention) as chosen:
             if chosen.table.version != plan.lake_version or chosen.count() != plan.fates:
                 raise TargetError(
                     f"the lake's {meter.name} changed since it was planned; nothing was sent. "
@@ -146,15 +145,15 @@ def _netting_as_before(choices: Choices, ledger: DeliveryLedger | None) -> Choic
 
 def _made_ready(meter: Meter, client: OpenSpanner, plan: Plan) -> Mapping[str, Any]:
     if plan.live is None:
-        days = plan.raised_to or retention_of(meter)
+        days = plan.retention.raised_to or retention_of(meter)
         live = client.create_meter(as_request(meter, days))
         if any(difference.stops for difference in compare(meter, live)):
             raise TargetError(
                 f"somebody made another meter {meter.name} meanwhile; nothing was sent. Plan again."
             )
         return live
-    if plan.raised_to is not None:
-        client.raise_retention(plan.live["id"], plan.raised_to)
+    if plan.retention.raised_to is not None:
+        client.raise_retention(plan.live["id"], plan.retention.raised_to)
     return plan.live
 
 

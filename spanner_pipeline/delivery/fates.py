@@ -18,6 +18,7 @@ import polars as pl
 from spanner_pipeline.control import Total
 from spanner_pipeline.delivery import netting
 from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
+from spanner_pipeline.delivery.meter import Retention
 from spanner_pipeline.delivery.payload import Spelling, body_sql, digest_sql
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import ConservationError
@@ -105,11 +106,16 @@ class Chosen:
     """The events of a window with their fates, in a DuckDB of their own."""
 
     def __init__(
-        self, connection: duckdb.DuckDBPyConnection, table: EventTable, choices: Choices
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: EventTable,
+        choices: Choices,
+        retention: Retention,
     ) -> None:
         """Made by `choosing`."""
         self.table = table
         self.choices = choices
+        self.retention = retention
         self.connection = connection
 
     def count(self) -> dict[str, Total]:
@@ -177,10 +183,11 @@ class Chosen:
 
         Columns are those of the ledger; `sent` is the event's JSON, `members` what goes with it.
         """
+        kept = self.retention.raised_to or self.retention.days
         body = body_sql(self.table.meter, self.choices.spelling)
         reader = self.connection.sql(f"""
             SELECT idempotency_key, digest, subject, quantity::VARCHAR AS quantity, timestamp,
-                net, members, {body} AS sent
+                net, members, {kept}::INTEGER AS retention_days, {body} AS sent
             FROM going LEFT JOIN (
                 SELECT net, list(struct_pack(idempotency_key, digest, subject,
                     quantity := quantity::VARCHAR, timestamp)) AS members
@@ -203,8 +210,7 @@ def choosing(
     meter: Meter,
     ledger: DeliveryLedger | None,
     choices: Choices,
-    kept_from: datetime,
-    known_from: datetime,
+    retention: Retention,
 ) -> Iterator[Chosen]:
     """Find the fate of every event of a window.
 
@@ -213,8 +219,7 @@ def choosing(
         meter: The meter.
         ledger: What was delivered; None where the live meter does not exist yet.
         choices: What a person said.
-        kept_from: What is older is pruned once it is there.
-        known_from: What is older may have been pruned since it was sent.
+        retention: How long the service keeps events.
     """
     table = EventTable(root, meter)
     bounds = [
@@ -246,29 +251,34 @@ def choosing(
         connection.execute(f"""
             CREATE VIEW known AS SELECT window_.*, {digest_sql(meter)} AS digest, word.status,
                 word.digest AS known_digest, word.net, coalesce(head.status, word.status)
-                AS standing, {pulled} AS pulled, {live} AS live
+                AS standing, coalesce(head.retention_days, word.retention_days) AS sent_under,
+                {pulled} AS pulled, {live} AS live
             FROM window_
-            LEFT JOIN (SELECT idempotency_key, status, digest, net FROM word) AS word
-                USING (idempotency_key)
-            LEFT JOIN (SELECT idempotency_key, status FROM head) AS head
+            LEFT JOIN (SELECT idempotency_key, status, digest, net, retention_days FROM word)
+                AS word USING (idempotency_key)
+            LEFT JOIN (SELECT idempotency_key, status, retention_days FROM head) AS head
                 ON head.idempotency_key = word.net AND word.status = 'netted'""")
         [[heads]] = connection.execute("SELECT count(*) FROM head").fetchall()
         netted = netting.table_sql(meter, choices.net, announced=heads > 0)
         connection.execute(f"CREATE TEMP TABLE netting AS {netted}")
         nets = heads > 0 or choices.net is not None
-        connection.execute(_fates_sql(choices, kept_from, known_from, netted=nets))
+        connection.execute(_fates_sql(choices, retention, netted=nets))
         connection.execute(f"""
             CREATE VIEW going AS SELECT * REPLACE (coalesce(rest, quantity) AS quantity)
             FROM chosen WHERE {_TO_SEND}""")
-        yield Chosen(connection, table, choices)
+        yield Chosen(connection, table, choices, retention)
 
 
-def _fates_sql(choices: Choices, kept_from: datetime, known_from: datetime, *, netted: bool) -> str:
+def _fates_sql(choices: Choices, retention: Retention, *, netted: bool) -> str:
     settled = f"standing IN ({', '.join(map(literal, SETTLED))})"
     time = "coalesce(moment, timestamp)"  # what is netted goes with the largest, or not at all
-    old = f"{time} < TIMESTAMPTZ {{}}"
-    pruned = "false" if choices.include_old else old.format(literal(kept_from.isoformat()))
-    unsettled = "false" if choices.include_old else old.format(literal(known_from.isoformat()))
+    pruned = unsettled = "false"
+    if not choices.include_old:
+        old = f"{time} < TIMESTAMPTZ {{}}"
+        pruned = old.format(literal(retention.kept_from.isoformat()))
+        # Retention may have been raised since it was sent, when it was gone already.
+        raised = f"to_days(greatest({retention.days} - coalesce(sent_under, {retention.days}), 0))"
+        unsettled = f"{old.format(literal(retention.known_from.isoformat()))} + {raised}"
     live = "false"
     if choices.cut_over is not None:
         live = f"{time} >= TIMESTAMPTZ {literal(choices.cut_over.isoformat())}"

@@ -48,6 +48,7 @@ SCHEMA = pa.schema(
         ("sent", pa.string()),  # both payloads of a duplicate that differs
         ("theirs", pa.string()),
         ("net", pa.string()),  # the key that several events went under as one; null for one alone
+        ("retention_days", pa.int32()),  # of the service when it was sent
     ]
 )
 
@@ -146,7 +147,7 @@ class DeliveryLedger:
     @staticmethod
     def nothing_sql() -> str:
         """SQL as of `last_words_sql`, of a ledger in which nothing stands."""
-        types = {"timestamp": "TIMESTAMPTZ"}
+        types = {"timestamp": "TIMESTAMPTZ", "retention_days": "INTEGER"}
         names = (name for name in SCHEMA.names if name != "step")
         columns = ", ".join(f"NULL::{types.get(name, 'VARCHAR')} AS {name}" for name in names)
         return f"SELECT {columns} WHERE false"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from spanner_pipeline.meters import Meter
@@ -35,6 +36,31 @@ class Difference:
     ours: str
     theirs: str
     stops: bool
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long the service keeps raw events.
+
+    Attributes:
+        now: When it was asked.
+        days: How many days.
+        raised_to: What a delivery raises that to first; None where it does not.
+    """
+
+    now: datetime
+    days: int
+    raised_to: int | None = None
+
+    @property
+    def kept_from(self) -> datetime:
+        """What is older is pruned once it is there."""
+        return self.now - timedelta(days=self.raised_to or self.days)
+
+    @property
+    def known_from(self) -> datetime:
+        """What is older may have been pruned since it was sent."""
+        return self.now - timedelta(days=self.days)
 
 
 def retention_of(meter: Meter) -> int:

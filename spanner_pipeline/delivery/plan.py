@@ -16,7 +16,7 @@ from spanner_pipeline.control import Total
 from spanner_pipeline.delivery import netting
 from spanner_pipeline.delivery.fates import NET, RESEND, SEND, Choices, Contradiction, choosing
 from spanner_pipeline.delivery.ledger import DeliveryLedger
-from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, retention_of
+from spanner_pipeline.delivery.meter import LONGEST_RETENTION, Difference, Retention, retention_of
 from spanner_pipeline.delivery.seam import Seam
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
@@ -40,10 +40,7 @@ class Plan:
         fates: Rows and quantity by fate; every fate of `FATES` is there.
         gone: What was delivered and is not in the lake any more.
         contradictions: The first events that were delivered and are gone or changed since.
-        retention_days: How long the service keeps events when the delivery begins.
-        raised_to: What retention is raised to first; None where it is not.
-        pruned_before: What is older is pruned, at the next pass.
-        known_from: What is older may have been pruned since it was sent.
+        retention: How long the service keeps events.
         oldest: The oldest event that could be sent.
         rounded: Of what would be sent: rows whose quantity is another one as a double.
         largest_rounding: The largest difference that makes.
@@ -60,10 +57,7 @@ class Plan:
     fates: Mapping[str, Total]
     gone: Total
     contradictions: Sequence[Contradiction]
-    retention_days: int
-    raised_to: int | None
-    pruned_before: datetime
-    known_from: datetime
+    retention: Retention
     oldest: datetime | None
     rounded: int
     largest_rounding: Decimal
@@ -91,15 +85,14 @@ class Plan:
                 "delivered and are gone from the lake: removed by a snapshot, or reverted. The "
                 "service cannot delete, and counts them for ever."
             )
-        if self.raised_to is not None:
-            found.append(
-                f"Retention would be raised from {self.retention_days} to {self.raised_to} days."
-            )
+        kept = self.retention
+        if kept.raised_to is not None:
+            found.append(f"Retention would be raised from {kept.days} to {kept.raised_to} days.")
         found.append(
-            f"The service prunes raw events before {self.pruned_before:%Y-%m-%d %H:%M} UTC at its "
+            f"The service prunes raw events before {kept.kept_from:%Y-%m-%d %H:%M} UTC at its "
             "next pass."
         )
-        if self.oldest is not None and self.oldest < self.pruned_before:
+        if self.oldest is not None and self.oldest < kept.kept_from:
             found.append(
                 f"Events since {self.oldest:%Y-%m-%d} are older, and would go as well: the service "
                 f"keeps at most {LONGEST_RETENTION} days."
@@ -157,9 +150,8 @@ def make_plan(
     now = now or datetime.now(UTC)
     days = retention_of(meter) if live is None else int(live["event_retention_days"])
     raised = _needed(root, meter, choices, now, days) if choices.raise_retention else None
-    kept_from = now - timedelta(days=raised or days)
-    known_from = now - timedelta(days=days)
-    with choosing(root, meter, ledger, choices, kept_from, known_from) as chosen:
+    retention = Retention(now, days, raised)
+    with choosing(root, meter, ledger, choices, retention) as chosen:
         fates = chosen.count()
         gone, contradictions = chosen.gone(), list(islice(chosen.contradictions(), _NAMED))
         oldest, rounded, largest, fractional = chosen.facts()
@@ -174,10 +166,7 @@ def make_plan(
         fates=fates,
         gone=gone,
         contradictions=contradictions,
-        retention_days=days,
-        raised_to=raised,
-        pruned_before=kept_from,
-        known_from=known_from,
+        retention=retention,
         oldest=oldest,
         rounded=rounded,
         largest_rounding=largest or Decimal(0),
@@ -190,8 +179,7 @@ def make_plan(
 
 def _needed(root: DataRoot, meter: Meter, choices: Choices, now: datetime, days: int) -> int | None:
     """What retention must be raised to for the oldest event, as far as the service goes."""
-    farthest = now - timedelta(days=LONGEST_RETENTION - 1)
-    with choosing(root, meter, None, choices, farthest, farthest) as chosen:
+    with choosing(root, meter, None, choices, Retention(now, LONGEST_RETENTION - 1)) as chosen:
         oldest, *_ = chosen.facts()
     if oldest is None or oldest >= now - timedelta(days=days):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 from spanner_pipeline.control import Total
 from spanner_pipeline.delivery.causes import Difference
@@ -13,6 +13,7 @@ from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.ledger import DeliveryLedger
 from spanner_pipeline.delivery.levels import DAY, Levels, midnight
 from spanner_pipeline.delivery.live import LiveMeter, can_be_marked
+from spanner_pipeline.delivery.meter import Retention
 from spanner_pipeline.delivery.seam import Seam, look_at_seam
 from spanner_pipeline.delivery.sent import Sent, bounds_of, reading_sent
 from spanner_pipeline.delivery.settling import Settling
@@ -74,7 +75,7 @@ class Verification:
         end: First instant after it, another.
         settling: Compares raw events with the ledger.
         whole: Whether all that is added up are whole numbers.
-        pruned_before: What is older the service may have deleted.
+        kept: How long the service keeps events.
         cut_over: First instant of live traffic, where it is declared.
         now: The present.
     """
@@ -88,7 +89,7 @@ class Verification:
     end: datetime
     settling: Settling
     whole: bool
-    pruned_before: datetime
+    kept: Retention
     cut_over: datetime | None
     now: datetime
 
@@ -177,11 +178,11 @@ def verifying(
         marked = can_be_marked([dimension.name for dimension in meter.dimensions])
         reader = LiveMeter(client, meter.name, marked=marked)
         now = now or datetime.now(UTC)
-        kept_from = now - timedelta(days=int(live["event_retention_days"]))
+        kept = Retention(now, int(live["event_retention_days"]))
         with reading_sent(root, meter, ledger, start, end, cut_over) as sent:
             counts = meter.aggregation == "count"
             whole = counts or not sent.has_fractions()
-            settling = Settling(reader, sent, kept_from, counts=counts, whole=whole)
+            settling = Settling(reader, sent, kept.kept_from, counts=counts, whole=whole)
             yield Verification(
                 root=root,
                 meter=meter,
@@ -192,7 +193,7 @@ def verifying(
                 end=end,
                 settling=settling,
                 whole=whole,
-                pruned_before=kept_from,
+                kept=kept,
                 cut_over=cut_over,
                 now=now,
             )

@@ -11,7 +11,7 @@ import polars as pl
 from spanner_pipeline.delivery.answers import Answers
 from spanner_pipeline.delivery.ledger import Status
 
-KEPT = ["idempotency_key", "digest", "subject", "quantity", "timestamp", "net"]
+KEPT = ["idempotency_key", "digest", "subject", "quantity", "timestamp", "net", "retention_days"]
 """What the ledger keeps of every event."""
 
 _NOTHING = [

@@ -27,7 +27,7 @@ import polars as pl
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.deliver import deliver, plan_delivery
 from spanner_pipeline.delivery.fates import Choices, choosing
-from spanner_pipeline.delivery.meter import as_request, retention_of
+from spanner_pipeline.delivery.meter import Retention, as_request, retention_of
 from spanner_pipeline.delivery.send import GROUP, MOST_EVENTS, batch_key
 from spanner_pipeline.delivery.target import API_KEY, BASE_URL, Target
 from spanner_pipeline_tests.benchmarks.table import aligned, say
@@ -103,8 +103,8 @@ def fresh_server(folder: Path) -> Iterator[tuple[Target, Path]]:
 
 def bodies_of(root: TinyRoot) -> list[bytes]:
     """The bodies that a delivery posts."""
-    long_ago = datetime(1, 1, 1, tzinfo=UTC)
-    with choosing(root.root, root.meter, None, UNLIMITED, long_ago, long_ago) as chosen:
+    always = Retention(datetime.now(UTC), 365 * 100)
+    with choosing(root.root, root.meter, None, UNLIMITED, always) as chosen:
         return [
             f"[{','.join(batch['sent'])}]".encode()
             for group in chosen.stream(GROUP)

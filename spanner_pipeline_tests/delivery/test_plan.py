@@ -56,8 +56,8 @@ def test_choices_change_the_fates(root: TinyRoot, service: ContractServer, key: 
     plan = planned(root, service, key, spelling=spelling, raise_retention=True, rate=2)
     assert plan.to_send == 4
     assert (plan.fractional, plan.minutes) == (0, 2)
-    assert plan.raised_to is not None
-    assert 420 < plan.raised_to < 470
+    assert plan.retention.raised_to is not None
+    assert 420 < plan.retention.raised_to < 470
     windowed = planned(root, service, key, start=RECENT, end=RECENT + timedelta(seconds=3))
     assert sum(total.rows for total in windowed.fates.values()) == 2
 
@@ -111,6 +111,32 @@ def test_an_old_event_without_an_answer_is_held_back(
     # In truth the service had it all the time.
     assert deliver_all(root.path, service.base_url, key, old).outcome.events == {"duplicate": 1}
     assert service.count(workspace) == 2
+
+
+def test_an_event_that_was_pruned_before_retention_was_raised_is_held_back(
+    tmp_path: Path, service: ContractServer, workspace: str, key: str
+) -> None:
+    """Whoever raised it: the ledger knows what retention it was sent under."""
+    root = tiny(tmp_path / "root", [Row("old", time=OLD), Row("new", time=at(1))])
+    service.faults.add("drop_after_commit", times=None, path="/v1/usages/bulk")
+    with pytest.raises(UnsettledError):
+        deliver_all(root.path, service.base_url, key, Choices(rate=10**9, include_old=True))
+    service.faults.clear()
+    with httpx.Client(
+        base_url=service.base_url, headers={"Authorization": f"Bearer {key}"}
+    ) as http:
+        http.post("/v1/usageevents/prune").raise_for_status()
+        assert service.count(workspace) == 1
+        raising = planned(root, service, key, raise_retention=True)
+        assert raising.retention.raised_to is not None
+        assert (raising.fates["unsettled"].rows, raising.fates["send again"].rows) == (1, 1)
+        assert raising.live is not None
+        days = {"event_retention_days": 3650}
+        http.put(f"/v1/meters/{raising.live['id']}", json=days).raise_for_status()
+    for _ in range(2):
+        deliver_all(root.path, service.base_url, key)
+        assert planned(root, service, key).fates["unsettled"].rows == 1
+    assert service.count(workspace) == 1
 
 
 @pytest.mark.parametrize("aggregation", ["first", "last", "max"])
