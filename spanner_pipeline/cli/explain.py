@@ -59,14 +59,11 @@ def explain(
         misuse("name a number's --comparison, or its --meter.")
     if zone is not None and not is_zone(zone):
         misuse(f"--zone {zone}: there is no such zone. Write one such as America/New_York.")
-    try:
-        if comparison is not None:
-            made = compared(root, catalog, comparison)
-            traces = trace_comparison(root, catalog, made, subject, period, zone)
-        else:
-            traces = _of_meter(root, catalog, str(meter), subject, period, zone)
-    except UnknownNumberError as error:
-        misuse(str(error))
+    if comparison is not None:
+        made = compared(root, catalog, comparison)
+        traces = trace_comparison(root, catalog, made, subject, period, zone)
+    else:
+        traces = _of_meter(root, catalog, str(meter), subject, period, zone)
     if as_csv:
         _print_csv(root, traces)
         return

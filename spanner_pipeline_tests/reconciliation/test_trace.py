@@ -22,6 +22,7 @@ from spanner_pipeline.reconciliation.proof.trace import (
     trace_lake,
 )
 from spanner_pipeline.root import load_catalog
+from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.reconciliation.proof_root import BILL, USAGE, ProofRoot, proof_root
 
 
@@ -241,7 +242,7 @@ def test_the_command_prints_the_number_and_the_csv(root: ProofRoot) -> None:
         ["--meter", "calls", "--subject", "acme", "--period", "2026-01", "--zone", "Mars/Base"],
     ],
 )
-def test_wrong_use_is_said_and_ends_with_2(root: ProofRoot, asked: list[str]) -> None:
-    result = CliRunner().invoke(app, ["explain", *asked, "--data", str(root.path)])
-    assert result.exit_code == 2
-    assert result.stderr.strip()
+def test_wrong_use_is_said_and_ends_with_2(run: Run, root: ProofRoot, asked: list[str]) -> None:
+    ended = run("explain", *asked, data=root)
+    assert ended.code == 2
+    assert ended.err.strip()
