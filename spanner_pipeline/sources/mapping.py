@@ -24,9 +24,9 @@ from spanner_pipeline.configuration.lookup import Account
 from spanner_pipeline.configuration.quantity import Quantity
 from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.configuration.span import EventTime
-from spanner_pipeline.configuration.values import Filter, IdentityPart, Timestamp, Value
+from spanner_pipeline.configuration.values import Filter, IdentityPart, Value
 from spanner_pipeline.meters import MAX_PRECISION, Meter
-from spanner_pipeline.sources import subjects, texts, units
+from spanner_pipeline.sources import event_time, subjects, texts, units
 from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.expressions import compute, plain
 from spanner_pipeline.sources.numbers import plain_number
@@ -165,7 +165,7 @@ def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.
     spelled = plain if computed else partial(plain_number, quantity)
     frame = frame.with_columns(
         *(spelled(t).alias(n) for n, t in zip(terms, sources, strict=True)),
-        pl.concat_str(sources, separator=TERM_SEPARATOR).alias("text.quantity"),
+        _joined(sources).alias("text.quantity"),
     ).with_columns(
         pl.all_horizontal(pl.col(term).is_not_null() for term in terms).alias("is_number")
     )
@@ -177,6 +177,10 @@ def with_quantity(frame: pl.DataFrame, quantity: Quantity, decimals: int) -> pl.
         )
     values = [texts.exact_decimal(frame, term, decimals) for term in terms]
     return frame.with_columns(_total(values, decimals).alias("quantity")).drop(terms)
+
+
+def _joined(sources: list[pl.Expr]) -> pl.Expr:
+    return sources[0] if len(sources) == 1 else pl.concat_str(sources, separator=TERM_SEPARATOR)
 
 
 def _total(values: list[pl.Expr], decimals: int) -> pl.Expr:
@@ -220,20 +224,15 @@ def map_usage(
     )
     if customers is not None:
         frame = customers.with_subject(frame.with_columns(pl.col("subject").alias(SUBJECT_TEXT)))
-    time_text = pl.col("text.timestamp")
-    if usage.timestamp.below_microsecond == "cut":
-        time_text = texts.cut_to_microseconds(usage.timestamp, time_text)
     # Lazily, because only then Polars computes once what several of these have in common.
     mapped = frame.lazy().with_columns(
-        texts.of_four_digits(texts.naive_time(usage.timestamp, time_text)).alias("naive_time"),
-        texts.aware_time(usage.timestamp, time_text).alias("_aware"),
-        texts.finer_than_microseconds(usage.timestamp, pl.col("text.timestamp")).alias("too_fine"),
+        *event_time.times(usage.timestamp, frame["text.timestamp"]),
         *_typed_dimensions(frame, meter),
         *_identity(frame, source),
     )
     mapped = mapped.with_columns(
-        _timestamp(usage.timestamp, zone).alias("timestamp"),
-        _ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
+        event_time.timestamp(usage.timestamp, zone).alias("timestamp"),
+        event_time.ambiguous(usage.timestamp, zone).alias("ambiguous_time"),
         _revision(source).alias("revision"),
     )
     return mapped.with_columns(
@@ -256,24 +255,6 @@ def _counter(source: Source, usage: Usage) -> list[pl.Expr]:
     if (plausible := source.plausible_at(usage.timestamp)) is not None:
         usable &= texts.within(plausible, source.zone_of(usage.timestamp), pl.col("timestamp"))
     return [pl.concat_str(parts, separator="/").alias("counter"), usable.alias("usable")]
-
-
-def _timestamp(timestamp: EventTime, zone: str | None) -> pl.Expr:
-    time = pl.col("_aware")
-    if zone is not None:
-        local = texts.localized(pl.col("naive_time"), zone, timestamp.ambiguous)
-        time = pl.coalesce(time, local)
-    if timestamp.below_microsecond == "cut":
-        return texts.of_four_digits(time)
-    return pl.when(~pl.col("too_fine")).then(texts.of_four_digits(time))
-
-
-def _ambiguous(timestamp: Timestamp, zone: str | None) -> pl.Expr:
-    if zone is None or zone == "UTC":
-        return pl.lit(value=False)
-    naive = pl.col("naive_time")
-    earliest, latest = (texts.localized(naive, zone, rule) for rule in ("earliest", "latest"))
-    return (earliest != latest).fill_null(value=False)
 
 
 def _dimension_texts(usage: Usage, meter: Meter) -> list[pl.Expr]:

@@ -19,6 +19,7 @@ from spanner_pipeline.meters import MAX_PRECISION
 NUMBER_PATTERN = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?$"
 _OFFSET_PATTERN = r"\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|z|[+-]\d{2}(:?\d{2})?)$"
 _USUAL_PATTERN = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-5][0-9](?:\.[0-9]{1,6})?Z?$"
+_USUAL_UTC = _USUAL_PATTERN.replace("Z?$", "Z$")
 _MINUTE, _SECONDS = (0, 16), 17
 """Where these stand in a text of the usual pattern."""
 
@@ -37,11 +38,15 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
     """The exact decimal of a text column; null where it is no number or does not fit.
 
     Args:
-        frame: Looked at to see whether any value is in E notation, which costs more to check.
+        frame: Looked at to see how values are spelled; few ways cost more to check.
         column: The text column.
         decimals: Digits after the point that the result holds.
     """
     text = pl.col(column)
+    # A text that fits and has no digit is no number, nor is it for Polars.
+    value = text.cast(pl.Decimal(MAX_PRECISION, decimals), strict=False)
+    if frame[column].str.contains(rf"^[0-9]+(\.[0-9]{{0,{decimals}}})?$").all():
+        return value
     fits = text.str.contains(rf"^[+-]?[0-9]*(\.[0-9]{{0,{decimals}}}0*)?$")
     if frame[column].str.contains("[eE]").any():
         mantissa = text.str.extract(r"^[+-]?([^eE]*)")
@@ -55,8 +60,6 @@ def exact_decimal(frame: pl.DataFrame, column: str, decimals: int) -> pl.Expr:
         needed = pl.when(digits > 0).then(digits).otherwise(-zeros) - exponent
         needed = pl.when(mantissa.str.contains("[1-9]")).then(needed).otherwise(0)
         fits = fits | (is_number(text) & (needed <= decimals).fill_null(value=False))
-    # A text that fits and has no digit is no number, nor is it for Polars.
-    value = text.cast(pl.Decimal(MAX_PRECISION, decimals), strict=False)
     return pl.when(fits).then(value)
 
 
@@ -74,6 +77,16 @@ def plain_decimal(value: pl.Expr) -> pl.Expr:
         .otherwise(spelled)
         .replace("-0", "0")
     )
+
+
+def are_usual(timestamp: Timestamp, texts: pl.Series) -> bool:
+    """Whether all texts are times as most exports write them: `2024-01-31T12:00:00.25Z`."""
+    return timestamp.formats == (ISO8601,) and texts.str.contains(_USUAL_UTC).all()
+
+
+def usual_time(text: pl.Expr) -> pl.Expr:
+    """The UTC time of such texts, in half the time that others take."""
+    return _usual_time(text).dt.replace_time_zone("UTC")
 
 
 def naive_time(timestamp: Timestamp, text: pl.Expr) -> pl.Expr:
@@ -119,9 +132,7 @@ def _aware(format_: str, text: pl.Expr) -> pl.Expr:
         usual = pl.when(usual.str.ends_with("Z")).then(usual)
         other = pl.when(other.str.contains(_OFFSET_PATTERN)).then(other)
         read = _iso(other).str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", strict=False, time_zone="UTC")
-        return pl.coalesce(
-            _usual_time(usual).dt.replace_time_zone("UTC"), read.cast(MICROSECONDS_UTC)
-        )
+        return pl.coalesce(usual_time(usual), read.cast(MICROSECONDS_UTC))
     if not names_offset(format_):
         return pl.lit(None, dtype=MICROSECONDS_UTC)
     parsed = text.str.to_datetime(format_, strict=False, time_zone="UTC")
