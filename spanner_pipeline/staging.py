@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import shutil
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -25,6 +27,7 @@ from spanner_pipeline.configuration.source import Source, Usage
 from spanner_pipeline.control import Total, exact_sum, totals_by_file
 from spanner_pipeline.counters.measuring import measured
 from spanner_pipeline.counters.readings import Readings
+from spanner_pipeline.day_files import Gathering, write_day_file
 from spanner_pipeline.engine import open_duckdb, through_duckdb
 from spanner_pipeline.events import aside_columns, event_columns
 from spanner_pipeline.keys import UNRESERVED, key_sql, scope_sql, unreserved_key
@@ -99,6 +102,7 @@ class Staged:
         reasons: Rejected rows by reason code.
         without_key: Rows that have no key because a part of it is missing.
         ambiguous_times: Rows whose hour existed twice.
+        day_files: The parts of accepted rows that are files as the lake keeps them.
     """
 
     source: Source
@@ -115,6 +119,8 @@ class Staged:
     reasons: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     without_key: int = 0
     ambiguous_times: int = 0
+    day_files: list[Path] = field(default_factory=list)
+    _parts: Counter[str] = field(default_factory=Counter)
 
     @property
     def partition(self) -> str:
@@ -124,6 +130,20 @@ class Staged:
     def parts(self, kind: str) -> list[Path]:
         """The Parquet parts of one kind, in order."""
         return sorted(self.folder.glob(f"{kind}-*.parquet"))
+
+    def write(self, kind: str, rows: pl.DataFrame) -> None:
+        """Write one more part."""
+        rows.write_parquet(self._next_part(kind), compression="lz4", statistics=False)
+
+    def write_day_file(self, accepted: pl.DataFrame, day: date) -> None:
+        """Write one more part of accepted rows, all of a day, as the lake keeps them."""
+        file = self._next_part(ACCEPTED)
+        write_day_file(accepted, day, file)
+        self.day_files.append(file)
+
+    def _next_part(self, kind: str) -> Path:
+        self._parts[kind] += 1
+        return self.folder / f"{kind}-{self._parts[kind]:06}.parquet"
 
 
 def stage(
@@ -157,12 +177,14 @@ def stage(
     staged = Staged(source, usage, meter, batch, folder, customers, readings)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)
-    for index, events in enumerate(_keyed(source, usage, meter, mapped, folder, readings)):
+    accepted = Gathering(staged.write_day_file, partial(staged.write, ACCEPTED))
+    for events in _keyed(source, usage, meter, mapped, folder, readings):
         if readings is not None:  # what was read is the usage of readings, not their sum
             readings.take(events)
             for name, total in totals_by_file(events).items():
                 staged.read[name] += Total(0, total.quantity)
-        _split(events, validator, staged, source, index)
+        accepted.add(_split(events, validator, staged, source))
+    accepted.close()
     return staged
 
 
@@ -220,8 +242,9 @@ def _keyed(
 
 
 def _split(
-    events: pl.DataFrame, validator: Validator, staged: Staged, source: Source, index: int
-) -> None:
+    events: pl.DataFrame, validator: Validator, staged: Staged, source: Source
+) -> pl.DataFrame:
+    """Write rows that do not count, and give those that are accepted."""
     staged.without_key += events["idempotency_key"].null_count()
     events = events.with_columns(
         pl.lit(source.source).alias("source"),
@@ -229,7 +252,7 @@ def _split(
         pl.lit(staged.meter.name).alias("meter"),
     )
     if source.snapshot is not None:
-        _stated(events).write_parquet(staged.folder / f"{SCOPES}-{index:06}.parquet")
+        staged.write(SCOPES, _stated(events))
     outside = events.filter(pl.col("out_of_scope").is_not_null())
     for (why,), part in outside.partition_by("out_of_scope", as_dict=True).items():
         for name, total in totals_by_file(part).items():
@@ -244,13 +267,12 @@ def _split(
     dimensions = [dimension.column for dimension in staged.meter.dimensions]
     left_out = outside.filter(pl.col("quantity").is_not_null(), pl.col("timestamp").is_not_null())
     for kind, rows, columns in (
-        (ACCEPTED, accepted, event_columns(staged.meter)),
         (REJECTED, rejected, [*REJECTED_COLUMNS, *dimensions]),
         (LEFT_OUT, left_out.rename({"out_of_scope": "why"}), ["why", *aside_columns(staged.meter)]),
     ):
         if not rows.is_empty():
-            file = staged.folder / f"{kind}-{index:06}.parquet"
-            rows.select(columns).write_parquet(file, compression="lz4", statistics=False)
+            staged.write(kind, rows.select(columns))
+    return accepted.select(event_columns(staged.meter))
 
 
 def _stated(events: pl.DataFrame) -> pl.DataFrame:

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS: list[set[str]] = [
     {"meters", "events", "keys", "control", "reasons", "configuration", "errors"},
-    {"root", "engine", "whole", "presence", "selection", "passing", "presets"},
+    {"root", "engine", "whole", "day_files", "presence", "selection", "passing", "presets"},
     {"sources"},
     {"counters"},
     {"validation", "staging", "profiling"},
@@ -31,6 +31,7 @@ FLOORS: list[set[str]] = [
     {"cli"},
 ]
 """From the ground up. `root` is the catalog; `engine` opens DuckDB; `whole` puts files in place;
+`day_files` are how the lake keeps events;
 `presence` says who is at work, `selection` what a command means,
 `presets` are ready sources."""
 

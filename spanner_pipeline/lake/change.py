@@ -23,11 +23,19 @@ from deltalake.exceptions import CommitFailedError
 from spanner_pipeline.control import Total
 from spanner_pipeline.engine import make_room
 from spanner_pipeline.errors import ConservationError, LakeBusyError
+from spanner_pipeline.lake.incoming import WholeDay
 from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.replaced import Replaced
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, LakeFile
-from spanner_pipeline.lake.writing import DAY, WrittenFile, write_day, write_frames, write_without
+from spanner_pipeline.lake.writing import (
+    DAY,
+    WrittenFile,
+    take_over,
+    write_day,
+    write_frames,
+    write_without,
+)
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 
@@ -99,7 +107,7 @@ class Change:
 def changing(
     connection: duckdb.DuckDBPyConnection,
     table: EventTable,
-    entering: Callable[[date], str | Iterator[pl.DataFrame]],
+    entering: Callable[[date], str | WholeDay],
     totals: Totals,
     leaving: str,
     merged: Sequence[LakeFile] = (),
@@ -110,8 +118,8 @@ def changing(
     Args:
         connection: Where the rows can be selected.
         table: The table, as it was opened.
-        entering: The rows that enter on a day: SQL that selects them, or the rows, where no files
-            are merged.
+        entering: The rows that enter on a day: SQL that selects them, or all that is delivered of
+            it, where no files are merged.
         totals: What enters, by day and source file.
         leaving: The name of a table with the events that leave and their place in the lake
             (`lake_file`, `lake_row`).
@@ -132,8 +140,9 @@ def changing(
         for day in sorted({*(day for day, _ in totals), *(file.day for file in merged)}):
             rows = sum(total.rows for (of, _), total in totals.items() if of == day)
             found = entering(day) if rows else None
-            if isinstance(found, Iterator):
-                change.added += write_frames(found, table.path, day)
+            if isinstance(found, WholeDay):
+                change.added += take_over(found.files, table.path, day)
+                change.added += write_frames(found.frames, table.path, day)
                 continue
             pieces = [f"FROM ({found})"] if found else []
             if files := [file for file in merged if file.day == day]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -16,16 +17,30 @@ import duckdb
 import polars as pl
 
 from spanner_pipeline.control import Total
+from spanner_pipeline.day_files import ROWS_PER_FILE
 from spanner_pipeline.events import event_columns
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable
-from spanner_pipeline.lake.writing import DAY, ROWS_PER_FILE
+from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.staging import Staged
 
 _DAY_OF_EVENT = 'CAST(make_timestamp(epoch_us("timestamp")) AS DATE)'
 """The UTC day; a cast of the time itself asks a zone's calendar and takes ten times as long."""
 
 _READS_PER_PART = 3
+
+
+@dataclass(frozen=True)
+class WholeDay:
+    """All that is delivered of a day.
+
+    Attributes:
+        files: What was staged as the lake keeps it.
+        frames: The rest, bit by bit, in the table's columns without the partition column.
+    """
+
+    files: list[Path]
+    frames: Iterator[pl.DataFrame]
 
 
 class Incoming:
@@ -53,6 +68,7 @@ class Incoming:
         name, batch = literal(staged.source.source), literal(staged.batch)
         self.constants = f"{name} AS source, {batch} AS import_batch"
         """The columns that are the same for all of its events."""
+        self._day_files = {str(file) for file in staged.day_files}
         self._parts: dict[date, set[str]] = {}
         self._mixed: set[str] = set()
         self.totals: dict[tuple[date, str], Total] = {}
@@ -105,11 +121,15 @@ class Incoming:
         where = f" WHERE {_DAY_OF_EVENT} IN ({_dates(chosen)})" if others else ""
         return f"SELECT {self._columns}, {_DAY_OF_EVENT} AS {DAY} FROM {_read(parts)}{where}"
 
-    def frames(self, day: date) -> Iterator[pl.DataFrame]:
-        """The events of a day in the table's columns, without the partition column, bit by bit."""
+    def whole(self, day: date) -> WholeDay:
+        """All events of a day."""
+        parts = self._parts[day]
+        return WholeDay(sorted(map(Path, parts & self._day_files)), self._frames(day))
+
+    def _frames(self, day: date) -> Iterator[pl.DataFrame]:
         midnight = datetime.combine(day, time(), UTC)
         of_day = pl.col("timestamp").is_between(midnight, midnight + timedelta(days=1), "left")
-        for part in sorted(self._parts[day]):
+        for part in sorted(self._parts[day] - self._day_files):
             events = pl.scan_parquet(part, hive_partitioning=False, glob=False)
             height = events.select(pl.len()).collect().item()
             for offset in range(0, height, ROWS_PER_FILE):

@@ -15,13 +15,14 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from spanner_pipeline.day_files import ROWS_PER_FILE
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.lake.change import changing, until_committed
 from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.replaced import REPLACED
 from spanner_pipeline.lake.scopes import SCOPES
 from spanner_pipeline.lake.table import EventTable, LakeFile, by_day
-from spanner_pipeline.lake.writing import DAY, ROWS_PER_FILE
+from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.presence import alone, at_work
 from spanner_pipeline.root import Catalog, DataRoot

@@ -6,27 +6,28 @@ Belongs here: the outcome of rows. Not here: writing and committing (`change`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 import duckdb
-import polars as pl
 
 from spanner_pipeline.control import Total
+from spanner_pipeline.day_files import SORT_ON_DISK
 from spanner_pipeline.engine import allow_rows
 from spanner_pipeline.events import payload_columns
-from spanner_pipeline.lake.incoming import Incoming
+from spanner_pipeline.lake.incoming import Incoming, WholeDay
 from spanner_pipeline.lake.search import find_existing, number_texts
 from spanner_pipeline.lake.sums import literal, totals_by
 from spanner_pipeline.lake.table import EventTable, by_day
-from spanner_pipeline.lake.writing import DAY, SORT_ON_DISK
+from spanner_pipeline.lake.writing import DAY
 from spanner_pipeline.meters import Meter
 
 OUTCOMES = ("new", "present", "corrected", "conflicting")
 ENTERS = "outcome IN ('new', 'corrected')"
 _FEW = 10_000
 """So few rows of a day are looked up one by one, so that what they repeat is known row by row."""
+_HASHES_AT_ONCE = 8_000_000
 _LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
 
 
@@ -74,7 +75,7 @@ class Settlement:
                 entering[day, file] += total
         return dict(entering)
 
-    def entering_on(self, incoming: Incoming, day: date) -> str | Iterator[pl.DataFrame]:
+    def entering_on(self, incoming: Incoming, day: date) -> str | WholeDay:
         """The rows that enter the lake on a day: SQL that selects them, or all that was delivered.
 
         So many rows that they are sorted on disk are selected in any case.
@@ -86,7 +87,7 @@ class Settlement:
             return settled
         contested = any(of == day for of, *_ in self.settled)
         if day not in self.compared and not contested and incoming.days[day] <= SORT_ON_DISK:
-            return incoming.frames(day)
+            return incoming.whole(day)
         fresh = f"FROM differing {of_day}" if day in self.compared else incoming.select([day])
         if not contested:
             return fresh
@@ -124,7 +125,7 @@ def settle(
     for (day, _), total in unsettled.items():
         rows_of[day] += total.rows
     find_existing(connection, table, {day: (on(day), rows) for day, rows in rows_of.items()})
-    _find_repeated(connection)
+    _find_repeated(connection, sum(rows_of.values()))
     found = _batches(connection, "FROM existing")
     _decide(connection, table.meter, incoming, found)
     settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
@@ -206,11 +207,23 @@ def _batches(connection: duckdb.DuckDBPyConnection, events: str) -> set[str]:
     return {batch for (batch,) in rows}
 
 
-def _find_repeated(connection: duckdb.DuckDBPyConnection) -> None:
-    """Number the unsettled rows whose key the delivery has more than once, in `copies`."""
+def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
+    """Number the unsettled rows whose key the delivery has more than once, in `copies`.
+
+    Nearly all deliveries have none, which is seen soonest where equal hashes are sorted side by
+    side: a third of what it costs to group them.
+    """
     connection.execute("""
-        CREATE TEMP TABLE suspects AS SELECT hash(idempotency_key) AS h
-        FROM unsettled GROUP BY h HAVING count(*) > 1""")
+        CREATE TEMP TABLE hashes AS SELECT hash(idempotency_key) AS h FROM unsettled""")
+    connection.execute("CREATE TEMP TABLE suspects (h UBIGINT)")
+    pieces = -(-rows // _HASHES_AT_ONCE)
+    for piece in range(pieces):
+        of_piece = f"SELECT h FROM hashes WHERE h % {pieces} = {piece}"
+        hashes = connection.sql(of_piece).pl()["h"].sort()
+        if not (twice := hashes.filter(hashes == hashes.shift())).is_empty():
+            connection.register("twice", twice.unique().to_frame().to_arrow())
+            connection.execute("INSERT INTO suspects FROM twice")
+    connection.execute("DROP TABLE hashes")
     connection.execute("""
         CREATE TEMP TABLE repeated AS SELECT idempotency_key
         FROM unsettled SEMI JOIN suspects ON h = hash(idempotency_key)

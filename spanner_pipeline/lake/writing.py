@@ -1,35 +1,36 @@
-"""Parquet files of one day of events, sorted by (subject, timestamp), zstd.
+"""Parquet files of events below a table's folder, a day in each, as `day_files` says.
 
-Sorted so, files are 15 % smaller and the usage of one customer stands in few row groups. DuckDB
-selects the rows and Polars sorts and writes them: together less than half the CPU of DuckDB's own
-ORDER BY and COPY, because only row numbers are sorted (`make bench`). Where nothing is to be
-selected, Polars reads them too, which spares the way from one engine to the other.
+What was staged as such a file is taken over. Else DuckDB selects the rows and Polars sorts and
+writes them: together less than half the CPU of DuckDB's own ORDER BY and COPY, because only row
+numbers are sorted (`make bench`). Where nothing is to be selected, Polars reads them too, which
+spares the way from one engine to the other.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
 
+from spanner_pipeline.day_files import (
+    ROWS_PER_FILE,
+    SORT_ON_DISK,
+    write_day_file,
+    write_sorted,
+)
+
 DAY = "event_date"
 """The partition column: the UTC day of the event's timestamp."""
 
-ROWS_PER_FILE = 250_000
-"""What is held in memory to be sorted; a day has a file for every so many events."""
-
-SORT_ON_DISK = 8 * ROWS_PER_FILE
-"""From here on DuckDB sorts the whole day, so that its files do not overlap."""
-
 _BATCH_ROWS = 20_000
-_DAY_BITS = 37  # microseconds of a day
 _LONGEST_STATISTIC = 200
 STATISTICS = ("subject", "timestamp")
 """The columns of which each file says the least and the greatest value."""
@@ -83,7 +84,20 @@ def write_frames(frames: Iterator[pl.DataFrame], folder: Path, day: date) -> Ite
         day: Their UTC day.
     """
     for frame in _chunks(frames):
-        yield _written(_sorted(frame, day), folder, day)
+        location = _new_place(folder, day)
+        write_day_file(frame, day, location)
+        yield _written(location, folder, day)
+
+
+def take_over(files: Iterable[Path], folder: Path, day: date) -> Iterator[WrittenFile]:
+    """Have staged files of one day stand below a table's folder, too."""
+    for file in files:
+        location = _new_place(folder, day)
+        try:
+            location.hardlink_to(file)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(file, location)
+        yield _written(location, folder, day)
 
 
 def write_without(
@@ -107,16 +121,22 @@ def write_without(
         take(frame.filter(left_out), day)
         frame = frame.filter(~left_out)  # by the same name, so that memory holds one
         if not frame.is_empty():
-            yield _written(frame, folder, day)
+            location = _new_place(folder, day)
+            write_sorted(frame, location)
+            yield _written(location, folder, day)
 
 
-def _written(events: pl.DataFrame, folder: Path, day: date) -> WrittenFile:
-    name = f"{DAY}={day}/{uuid.uuid4().hex}.parquet"
-    location = folder / name
+def _new_place(folder: Path, day: date) -> Path:
+    location = folder / f"{DAY}={day}" / f"{uuid.uuid4().hex}.parquet"
     location.parent.mkdir(parents=True, exist_ok=True)
-    events.write_parquet(location, compression="zstd", compression_level=3)
-    size = location.stat().st_size
-    return WrittenFile(name, location, day, events.height, size, _statistics(events))
+    return location
+
+
+def _written(location: Path, folder: Path, day: date) -> WrittenFile:
+    """What a file holds, as it stands there."""
+    told = pl.read_parquet(location, columns=list(STATISTICS), hive_partitioning=False, glob=False)
+    name, size = str(location.relative_to(folder)), location.stat().st_size
+    return WrittenFile(name, location, day, told.height, size, _statistics(told))
 
 
 def _chunks(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
@@ -130,26 +150,6 @@ def _chunks(frames: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
             yield chunk.head(ROWS_PER_FILE)
     if any(frame.height for frame in held):
         yield pl.concat(held)
-
-
-def _sorted(frame: pl.DataFrame, day: date) -> pl.DataFrame:
-    """The rows by (subject, timestamp); empties the frame that it is given, to save memory."""
-    subject = frame["subject"]
-    place = subject.cast(pl.Enum(subject.unique().sort())).to_physical().cast(pl.UInt64)
-    midnight = datetime.combine(day, time(), UTC)
-    of_day = (frame["timestamp"] - midnight).dt.total_microseconds().cast(pl.UInt64)
-    order = ((place * (1 << _DAY_BITS)) + of_day).arg_sort()
-    columns = [
-        column if _constant(column) else column.rechunk().gather(order)
-        for column in (frame.drop_in_place(name) for name in list(frame.columns))
-    ]
-    return pl.DataFrame(columns)
-
-
-def _constant(column: pl.Series) -> bool:
-    if column.null_count():
-        return column.null_count() == len(column)
-    return column.dtype == pl.String and bool((column == column[0]).all())
 
 
 def _statistics(frame: pl.DataFrame) -> str:

@@ -26,7 +26,9 @@ OF_MERGE: dict[str, list[tuple[Any, str]]] = {
     "search": [(settle, "find_existing")],
     "repeats": [(settle, "_find_repeated")],
     "decide": [(settle, "_decide")],
-    "write": [(change, name) for name in ("write_day", "write_frames", "write_without")],
+    "write": [
+        (change, name) for name in ("take_over", "write_day", "write_frames", "write_without")
+    ],
     "check": [(change, "_expected"), (change, "_check")],
 }
 """What each part of a merge is called here, and the functions that do it."""
@@ -38,6 +40,7 @@ OF_IMPORT: dict[str, list[tuple[Any, str]]] = {
     "key": [(staging, "_keyed")],
     "validate": [(staging, "_split")],
     "pandera": [(pa.DataFrameSchema, "validate")],
+    "write": [(staging, "write_day_file")],
     "merge": [(importing, "merge")],
 }
 """The parts of a whole import; of validation, what pandera does is a part of its own."""

@@ -132,8 +132,11 @@ def test_files_that_hold_other_rows_than_they_should_are_not_committed(
     before, ledger = lake.lake_files(), lake.records()
     written: Callable[..., Any] = writing._written
 
-    def forgetful(events: pl.DataFrame, *rest: Any) -> Any:
-        return written(events.filter(pl.sql_expr(kept)), *rest)
+    def forgetful(location: Path, *rest: Any) -> Any:
+        events = pl.read_parquet(location, hive_partitioning=False)
+        location.unlink()
+        events.filter(pl.sql_expr(kept)).write_parquet(location)
+        return written(location, *rest)
 
     monkeypatch.setattr(writing, "_written", forgetful)
     with pytest.raises(ConservationError, match="the new files of meter calls hold"):
