@@ -18,6 +18,7 @@ from spanner_pipeline.counters.measuring import RESTARTED, ROLLED_OVER
 from spanner_pipeline.counters.readings import Readings
 from spanner_pipeline.engine import open_duckdb
 from spanner_pipeline.errors import TooManyRejectedError
+from spanner_pipeline.former_customers import former_customers, refuse_other_customers
 from spanner_pipeline.lake.counters import Counters, refuse_changed_usage
 from spanner_pipeline.lake.ledger import (
     Ledger,
@@ -40,7 +41,7 @@ from spanner_pipeline.sources.copies import Copies
 from spanner_pipeline.sources.customers import read_customers
 from spanner_pipeline.sources.files import SourceFile, find_files
 from spanner_pipeline.staging import LEFT_OUT, REJECTED, Staged, WorkFolder, stage
-from spanner_pipeline.unmapped import refuse_other_customers, tell_unmapped
+from spanner_pipeline.unmapped import tell_unmapped
 from spanner_pipeline.whole import written_whole
 
 PARTITION_DONE = "partition_done"
@@ -96,7 +97,7 @@ def import_partition(
     Raises:
         SourceFileError: When a file cannot be read as declared; the lake is as it was.
         ConfigurationError: When a lookup file is wrong; the lake is as it was. When it gives rows
-            that were imported another customer; nothing of this usage was merged.
+            that were imported another customer; the lake is as it was.
         SnapshotRefusedError: When a snapshot shrinks more than declared, or nothing says which of
             two deliveries of a scope is later; the lake is as it was.
         ReadingsChangedError: When readings of counters change usage that the lake has measured;
@@ -124,6 +125,7 @@ def import_partition(
         for staged in done:
             if isinstance(staged, Staged):
                 _refuse_too_many_rejected(source, partition, staged)
+                refuse_other_customers(root, staged)
                 if source.snapshot is not None and len(done) > 1:
                     refuse_unfit(root, staged)
         on_stage("validated", done, files)
@@ -188,7 +190,12 @@ def _known_or_staged(of: _Delivery, folder: Path) -> UsageImport | Staged:
     if known is not None and not (of.source.snapshot is not None and ledger.restated(known)):
         return UsageImport(known, known.totals.replayed(), unchanged=True)
     of.copies.fetch()
-    staged = stage(of.source, of.usage, of.meter, of.files, of.batch, folder, customers, readings)
+    former = None
+    if customers is not None:
+        former = former_customers(of.root, of.source, of.usage, customers)
+    staged = stage(
+        of.source, of.usage, of.meter, of.files, of.batch, folder, customers, former, readings
+    )
     if counters is not None and readings is not None:
         counters.close(ledger, readings.after())
     return staged
@@ -279,7 +286,7 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         totals = {file.name: _totals(file, staged, result) for file in files}
         for name, total in totals.items():
             total.check(f"{name} ({what})")
-        refuse_other_customers(Ledger(root), staged, sum(totals.values(), ControlTotals()))
+        refuse_other_customers(root, staged)  # again: others may have imported meanwhile
         if readings is not None:
             refuse_changed_usage(what, staged.batch, result)
         record = ImportRecord(

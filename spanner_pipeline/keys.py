@@ -126,5 +126,16 @@ def unreserved_key(
     return pl.concat_str(*pieces, pl.concat_str(parts, separator=PART_SEPARATOR))
 
 
+def key_under(subject: str) -> pl.Expr:
+    """The key that a row with `idempotency_key` would have under another subject.
+
+    Args:
+        subject: The column with it, percent-encoded.
+    """
+    parts = pl.col("idempotency_key").str.split_exact(":", 3).struct
+    source, *behind = (parts.field(f"field_{index}") for index in (0, 2, 3))
+    return pl.concat_str(source, subject, *behind, separator=":")
+
+
 def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"

@@ -30,12 +30,17 @@ from spanner_pipeline.counters.readings import Readings
 from spanner_pipeline.day_files import Gathering, write_day_file
 from spanner_pipeline.engine import open_duckdb, through_duckdb
 from spanner_pipeline.events import aside_columns, event_columns
-from spanner_pipeline.keys import UNRESERVED, key_sql, scope_sql, unreserved_key
+from spanner_pipeline.keys import UNRESERVED, key_sql, key_under, scope_sql, unreserved_key
 from spanner_pipeline.meters import Meter
 from spanner_pipeline.root import DataRoot
 from spanner_pipeline.sources.customers import Customers
 from spanner_pipeline.sources.files import SourceFile
-from spanner_pipeline.sources.mapping import identity_columns, map_usage, scope_columns
+from spanner_pipeline.sources.mapping import (
+    SUBJECT_TEXT,
+    identity_columns,
+    map_usage,
+    scope_columns,
+)
 from spanner_pipeline.sources.rows import read_rows
 
 if TYPE_CHECKING:
@@ -45,6 +50,7 @@ ACCEPTED: Final = "accepted"
 REJECTED: Final = "rejected"
 LEFT_OUT: Final = "left_out"
 SCOPES: Final = "scopes"
+FORMER: Final = "former"
 REJECTED_COLUMNS = (
     "reason_code",
     "field",
@@ -93,7 +99,8 @@ class Staged:
 
     Attributes:
         folder: Holds the Parquet parts `accepted-*.parquet`, `rejected-*.parquet`,
-            `left_out-*.parquet` and, of a snapshot, `scopes-*.parquet`.
+            `left_out-*.parquet`; of a snapshot `scopes-*.parquet`; and `former-*.parquet`, with
+            the keys that accepted rows would have had by earlier lookup files.
         readings: What its readings say of their counters, where the quantity is cumulative.
         read: What each file held.
         accepted: What each file brings to the merge.
@@ -111,6 +118,7 @@ class Staged:
     batch: str
     folder: Path
     customers: Customers | None = None
+    former: pl.DataFrame | None = None
     readings: Readings | None = None
     read: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
     accepted: dict[str, Total] = field(default_factory=lambda: defaultdict(Total))
@@ -154,6 +162,7 @@ def stage(
     batch: str,
     folder: Path,
     customers: Customers | None = None,
+    former: pl.DataFrame | None = None,
     readings: Readings | None = None,
 ) -> Staged:
     """Read, key and validate all rows of a partition for one meter.
@@ -166,6 +175,7 @@ def stage(
         batch: The import batch that events carry.
         folder: An existing empty folder for work files.
         customers: Who is who, where the usage declares a lookup.
+        former: Who was someone else before, `looked_up` and `former`.
         readings: What is known of counters, where the quantity is cumulative.
 
     Raises:
@@ -174,7 +184,7 @@ def stage(
     # pandera loads slowly, and most who load this module stage nothing: Dagster's definitions.
     from spanner_pipeline.validation import Validator
 
-    staged = Staged(source, usage, meter, batch, folder, customers, readings)
+    staged = Staged(source, usage, meter, batch, folder, customers, former, readings)
     validator = Validator(source, usage, meter)
     mapped = _mapped(source, usage, meter, files, staged)
     accepted = Gathering(staged.write_day_file, partial(staged.write, ACCEPTED))
@@ -272,7 +282,16 @@ def _split(
     ):
         if not rows.is_empty():
             staged.write(kind, rows.select(columns))
+    if staged.former is not None:
+        _write_former(accepted, staged.former, staged)
     return accepted.select(event_columns(staged.meter))
+
+
+def _write_former(accepted: pl.DataFrame, former: pl.DataFrame, staged: Staged) -> None:
+    moved = accepted.join(former, left_on=SUBJECT_TEXT, right_on="looked_up")
+    if not moved.is_empty():
+        then = key_under("former").alias("idempotency_key")
+        staged.write(FORMER, moved.select(then, pl.col(SUBJECT_TEXT).alias("id"), "subject"))
 
 
 def _stated(events: pl.DataFrame) -> pl.DataFrame:

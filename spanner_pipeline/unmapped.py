@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
 import polars as pl
 
 from spanner_pipeline import reasons
 from spanner_pipeline.configuration.source import Source
-from spanner_pipeline.control import ControlTotals
-from spanner_pipeline.errors import ConfigurationError, Problem
-from spanner_pipeline.lake.ledger import Ledger, configuration_digest
+from spanner_pipeline.lake.ledger import Ledger
 from spanner_pipeline.lake.quarantine import quarantine_file
 from spanner_pipeline.lake.records import ImportRecord
 from spanner_pipeline.root import DataRoot
@@ -100,44 +97,6 @@ def mendable(root: DataRoot, source: Source) -> list[str]:
         if digests[lookup] not in (None, record.lookup):
             partitions.add(record.partition)
     return sorted(partitions)
-
-
-def refuse_other_customers(ledger: Ledger, staged: Staged, totals: ControlTotals) -> None:
-    """Stop an import in which rows that entered before would enter again under other keys.
-
-    Where the lookup file alone changed since the same files were imported, all that entered then
-    must be there already now. A key holds the customer, so rows of another one would count twice.
-
-    Args:
-        ledger: The ledger.
-        staged: What is about to be merged.
-        totals: What would become of its rows.
-
-    Raises:
-        ConfigurationError: When rows have another customer than before.
-    """
-    customers = staged.customers
-    # A snapshot takes its old rows out, whoever's they were.
-    if customers is None or staged.source.across_subjects or staged.source.snapshot is not None:
-        return
-    for before in ledger.current(staged.source.source):
-        if (before.batch, before.usage) != (staged.batch, staged.usage.name):
-            continue
-        then = replace(customers, digest=before.lookup)
-        mapped_by = configuration_digest(
-            staged.source, staged.usage, staged.meter, then, before.opening
-        )
-        had = before.totals
-        entered = had.new + had.present + had.corrected + had.conflicting
-        there = totals.present + totals.corrected + totals.conflicting
-        lacking = entered.rows - there.rows
-        if mapped_by == before.configuration and lacking > 0:
-            message = (
-                f"gives {lacking} rows of {before.batch} another customer than when they were "
-                "imported; they would count twice. Nothing was merged. Take the change back, or "
-                f"run `spanner-pipeline revert {before.batch}` and import again."
-            )
-            raise ConfigurationError([Problem(customers.lookup.file, 1, "", message)])
 
 
 def lookup_files(root: DataRoot, source: Source) -> list[ListedFile]:

@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"sources"},
     {"counters"},
     {"validation", "staging", "profiling"},
-    {"lake", "importing", "repairs", "plan", "arrivals", "unmapped"},
+    {"lake", "importing", "repairs", "plan", "arrivals", "unmapped", "former_customers"},
     {"usage", "reconciliation"},
     {"delivery"},
     {"assets", "definitions"},

@@ -23,7 +23,7 @@ class Customers:
     Attributes:
         lookup: Its declaration.
         digest: SHA-256 of its bytes, in hexadecimal.
-        pairs: `looked_up` (the legacy id, once each) and `customer`.
+        pairs: `looked_up` (the legacy id, once each), `customer`, and `row`, a line that says so.
     """
 
     lookup: Lookup
@@ -32,8 +32,9 @@ class Customers:
 
     def with_subject(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Put the customer in the place of `subject`; null where its text has none."""
+        pairs = self.pairs.drop("row")
         joined = frame.join(
-            self.pairs, left_on="subject", right_on="looked_up", how="left", maintain_order="left"
+            pairs, left_on="subject", right_on="looked_up", how="left", maintain_order="left"
         )
         return joined.with_columns(pl.col("customer").alias("subject")).drop("customer")
 
@@ -66,7 +67,7 @@ def read_customers(root: DataRoot, lookup: Lookup) -> Customers:
     if problems := [*_incomplete(lookup, pairs), *_contradictory(lookup, pairs)][:_SHOWN]:
         raise ConfigurationError(problems)
     digest = hashlib.sha256(content).hexdigest()
-    return Customers(lookup, digest, pairs.unique("looked_up").drop("row"))
+    return Customers(lookup, digest, pairs.unique("looked_up", keep="first"))
 
 
 def _incomplete(lookup: Lookup, pairs: pl.DataFrame) -> list[Problem]:

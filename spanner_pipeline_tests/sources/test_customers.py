@@ -77,19 +77,50 @@ def test_ids_without_a_customer_are_listed_until_they_have_one(
 
 
 def test_an_imported_id_cannot_get_another_customer_unnoticed(make_root: MakeRoot) -> None:
-    """Its rows would count twice: once for each customer."""
+    """Its rows would count twice, once for each customer, whether their file changed or not."""
     root = make_root({"calls": METER}, {"old": DECLARED}, {"a.csv": ROWS})
     lookup = root.path / "customers.csv"
     lookup.write_text(CUSTOMERS)
     batch = run(root, "old")[0].record.batch
     moved = CUSTOMERS.replace("acme,7", "globex,7") + "globex,9,\n"
     lookup.write_text(moved)
-    with pytest.raises(ConfigurationError, match=r"gives 2 rows of .* would count twice"):
-        run(root, "old")
-    assert events(root, "calls")["subject"].to_list() == ["acme"] * 3
+    told = r"csv:2: customer: `7` is globex here, and was acme for 2 rows that were imported"
+    for more in ("", "7,7,1,2024-01-01 00:00\n"):
+        (root.path / "legacy" / "a.csv").write_text(ROWS + more)
+        with pytest.raises(ConfigurationError, match=told):
+            run(root, "old")
+        assert events(root, "calls")["subject"].to_list() == ["acme"] * 3
+    (root.path / "legacy" / "a.csv").write_text(ROWS)
     revert(root, load_catalog(root), batch)
     assert run(root, "old")[0].totals.new.rows == 5
     assert sorted(events(root, "calls")["subject"]) == ["acme"] + ["globex"] * 4
+
+
+@pytest.mark.parametrize("odd", ["", "%|:"])
+def test_an_id_may_have_another_customer_from_now_on(make_root: MakeRoot, odd: str) -> None:
+    """What was imported before stays with the former one, and cannot come again under the new."""
+    declared = DECLARED | {
+        "files": "legacy/{year}.csv",
+        "partitions": {"grain": "year", "from": 2021, "to": 2023},
+    }
+    texts = {y: f"id,who,n,at\n{y}{odd},7,1,{y}-01-01 00:00\n" for y in ("2021", "2022", "2023")}
+    files = {f"{year}.csv": text for year, text in texts.items()}
+    root = make_root({"calls": METER}, {"old": declared}, files)
+    lookup = root.path / "customers.csv"
+    lookup.write_text("account_id,customer\n7,acme\n")
+    run(root, "old", "2021")
+    lookup.write_text("account_id,customer\n7,globex\n")
+    run(root, "old", "2022")
+    lookup.write_text("account_id,customer\n7,initech\n")
+    run(root, "old", "2023")
+    assert sorted(events(root, "calls")["subject"]) == ["acme", "globex", "initech"]
+    for year, former in (("2021", "acme"), ("2022", "globex")):
+        (root.path / "legacy" / f"{year}.csv").write_text(
+            texts[year] + f"new,7,1,{year}-01-02 00:00\n"
+        )
+        with pytest.raises(ConfigurationError, match=rf"`7` is initech here, and was {former}"):
+            run(root, "old", year)
+    assert events(root, "calls").height == 3
 
 
 def test_a_changed_lookup_file_makes_the_partitions_new_that_lacked_an_id(
