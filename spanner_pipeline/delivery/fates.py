@@ -150,6 +150,13 @@ class Chosen:
         oldest, rounded, largest, fractional = facts
         return oldest, rounded, largest, fractional
 
+    def nets(self) -> Total:
+        """Rows and quantity of the groups that would be sent as one event each."""
+        heads = f"SELECT net FROM chosen WHERE fate = '{NET}'"
+        events = f"SELECT *, 1 AS one FROM chosen WHERE net IN ({heads})"
+        found = totals_by(self.connection, events, ("one",), self.table.meter.decimals)
+        return found.get((1,), Total())
+
     def gone(self) -> Total:
         """What was delivered of the window and is not in the lake any more."""
         events = "SELECT *, 1 AS one FROM gone WHERE inside"

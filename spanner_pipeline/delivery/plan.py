@@ -38,6 +38,7 @@ class Plan:
         live: The live meter; None where it would be created.
         differences: Where the live meter is another than ours.
         fates: Rows and quantity by fate; every fate of `FATES` is there.
+        nets: The groups that would be sent as one event each.
         gone: What was delivered and is not in the lake any more.
         contradictions: The first events that were delivered and are gone or changed since.
         retention: How long the service keeps events.
@@ -55,6 +56,7 @@ class Plan:
     live: Mapping[str, Any] | None
     differences: Sequence[Difference]
     fates: Mapping[str, Total]
+    nets: Total
     gone: Total
     contradictions: Sequence[Contradiction]
     retention: Retention
@@ -98,10 +100,10 @@ class Plan:
                 f"keeps at most {LONGEST_RETENTION} days."
             )
         if self.fates[NET].rows:
-            net = self.fates[NET] + self.fates["netted"]
+            left = f"{self.nets.quantity.normalize():f}"
             found.append(
-                f"{self.fates[NET].rows:,} events would be sent with {net.quantity:f}, which is "
-                f"what netting leaves of {net.rows:,}. The service will not tell them apart."
+                f"{self.fates[NET].rows:,} events would be sent with {left}, which is what netting "
+                f"leaves of {self.nets.rows:,}. The service will not tell them apart."
             )
         if self.rounded:
             found.append(
@@ -152,7 +154,7 @@ def make_plan(
     raised = _needed(root, meter, choices, now, days) if choices.raise_retention else None
     retention = Retention(now, days, raised)
     with choosing(root, meter, ledger, choices, retention) as chosen:
-        fates = chosen.count()
+        fates, nets = chosen.count(), chosen.nets()
         gone, contradictions = chosen.gone(), list(islice(chosen.contradictions(), _NAMED))
         oldest, rounded, largest, fractional = chosen.facts()
         ties = chosen.ties() if meter.aggregation in ("first", "last") else 0
@@ -164,6 +166,7 @@ def make_plan(
         live=live,
         differences=differences,
         fates=fates,
+        nets=nets,
         gone=gone,
         contradictions=contradictions,
         retention=retention,

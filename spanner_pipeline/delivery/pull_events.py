@@ -23,7 +23,7 @@ from spanner_pipeline.control import EXACT, Total
 from spanner_pipeline.delivery.client import OpenSpanner
 from spanner_pipeline.delivery.ledger import SETTLED, DeliveryLedger
 from spanner_pipeline.delivery.live import CAP, SECOND, LiveMeter, can_be_marked, exact, is_marked
-from spanner_pipeline.delivery.pull_meters import live_meter
+from spanner_pipeline.delivery.pull_meters import UnusableMeterError, live_meter
 from spanner_pipeline.delivery.pulled_source import declare, usual_name
 from spanner_pipeline.delivery.target import TargetError
 from spanner_pipeline.engine import open_duckdb
@@ -127,7 +127,11 @@ def pull_events(
 def _check(meter: Meter, live: Mapping[str, Any]) -> None:
     """Check that the meter of the data root holds all dimensions that the live one has."""
     ours = {dimension.name: dimension.type for dimension in meter.dimensions}
-    for dimension in live_meter(live).dimensions:
+    try:
+        theirs = live_meter(live).dimensions
+    except UnusableMeterError as error:
+        raise TargetError(f"the live meter {meter.name} cannot be used here: {error}") from None
+    for dimension in theirs:
         if ours.get(dimension.name) != dimension.type:
             raise TargetError(
                 f"the live meter {meter.name} has the dimension {dimension.name} "

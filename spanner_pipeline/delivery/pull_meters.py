@@ -85,11 +85,15 @@ def pull_meters(
     return found
 
 
+class UnusableMeterError(TargetError):
+    """A live meter that no data root can declare; says why."""
+
+
 def live_meter(live: Mapping[str, Any], decimals: int = _DECIMALS) -> Meter:
     """A live meter as the data root would declare it.
 
     Raises:
-        ValidationError: When it cannot, such as where two dimensions differ in case alone.
+        UnusableMeterError: When it cannot, such as where two dimensions differ in case alone.
     """
     dimensions = [
         {**dimension, "display_name": _own_title(dimension)}
@@ -97,18 +101,24 @@ def live_meter(live: Mapping[str, Any], decimals: int = _DECIMALS) -> Meter:
         if not _is_ours(dimension)
     ]
     known = {name: live[name] for name in ("name", "description", "unit") if live.get(name)}
-    return Meter.model_validate(
-        {
-            **known,
-            "aggregation": live.get("aggregation") or "sum",
-            "event_retention_days": live.get("event_retention_days") or 0,
-            "decimals": decimals,
-            "dimensions": [
-                {k: v for k, v in dimension.items() if k in Dimension.model_fields}
-                for dimension in dimensions
-            ],
-        }
-    )
+    told = {
+        **known,
+        "aggregation": live.get("aggregation") or "sum",
+        "event_retention_days": live.get("event_retention_days") or 0,
+        "decimals": decimals,
+        "dimensions": [
+            {k: v for k, v in dimension.items() if k in Dimension.model_fields}
+            for dimension in dimensions
+        ],
+    }
+    try:
+        return Meter.model_validate(told)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, detail['loc'])) or 'it'}: {detail['msg']}"
+            for detail in error.errors()
+        )
+        raise UnusableMeterError(wrong) from None
 
 
 def spelled(meter: Meter) -> str:
@@ -200,12 +210,8 @@ def _pull(
     before = spelled(ours) if ours is not None else ""
     try:
         text = spelled(live_meter(live, ours.decimals if ours is not None else _DECIMALS))
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, detail['loc'])) or 'it'}: {detail['msg']}"
-            for detail in error.errors()
-        )
-        return PulledMeter(name, file, "cannot be used", before, wrong)
+    except UnusableMeterError as error:
+        return PulledMeter(name, file, "cannot be used", before, str(error))
     if before == text:
         return PulledMeter(name, file, "unchanged", before, text)
     if ours is not None and not overwrite:

@@ -127,17 +127,22 @@ def test_what_was_announced_together_stays_together(
     with pytest.raises(UnsettledError):
         deliver_all(root.path, service.base_url, key, NETTED)
     service.faults.clear()
-    root.deliver([*ROWS[:3], row("late", "-1", 5)])
+    more = [row("fresh", "5", 6, "org_7"), row("credit", "-2", 7, "org_7")]
+    root.deliver([*ROWS[:3], row("late", "-1", 5), *more])
     plan = planned(root, service, key, net="day")
     assert told(plan) == {
         "send again": Total(2, Decimal("12.25")),
-        "netted": Total(1, Decimal(-4)),
+        "net": Total(1, Decimal(5)),
+        "netted": Total(2, Decimal(-6)),
         "too late": Total(1, Decimal(-1)),
     }
+    remarks = " ".join(plan.remarks())
+    assert "1 events would be sent with 3, which is what netting leaves of 2." in remarks
     outcome = deliver_all(root.path, service.base_url, key).outcome  # without being told to net
-    assert outcome.events.total() == 2
+    assert outcome.events.total() == 3
     assert not outcome.differing
-    assert there(service, workspace) == {"big": Decimal("6.25"), "small": Decimal(2)}
+    sent = {"big": Decimal("6.25"), "small": Decimal(2), "fresh": Decimal(3)}
+    assert there(service, workspace) == sent
     found = verified(root, service, key)
     assert not found.differences
     assert found.beside_lake["not delivered"] == Total(1, Decimal(-1))

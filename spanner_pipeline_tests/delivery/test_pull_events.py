@@ -216,6 +216,11 @@ def test_a_dimension_that_would_be_lost_stops_it(
         http.put(f"/v1/meters/{meter['id']}", json={"dimensions": more}).raise_for_status()
     with pytest.raises(TargetError, match=r"dimension plan .* meters pull calls"):
         pulled(root, service, key)
+    with httpx.Client(base_url=service.base_url, headers=headers) as http:
+        more.append({"name": "Plan", "type": "string", "required": False})
+        http.put(f"/v1/meters/{meter['id']}", json={"dimensions": more}).raise_for_status()
+    with pytest.raises(TargetError, match=r"calls cannot be used here: .*declared twice"):
+        pulled(root, service, key)
 
 
 def test_the_command_says_what_came_and_what_to_do_next(
