@@ -169,7 +169,7 @@ def rehearsal(root: DataRoot) -> Iterator[DataRoot]:
                     shutil.copyfile(path, copied)
                 else:
                     copied.symlink_to(path)
-        for name in ("imports", "reverts", "readings"):
+        for name in ("imports", "reverts", "readings", "customers"):
             if (root.lake / name).is_dir():
                 shutil.copytree(root.lake / name, stage.lake / name)
         yield stage

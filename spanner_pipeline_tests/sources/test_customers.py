@@ -76,7 +76,9 @@ def test_ids_without_a_customer_are_listed_until_they_have_one(
     assert "lookup file changed" not in said("check")
 
 
-def test_an_imported_id_cannot_get_another_customer_unnoticed(make_root: MakeRoot) -> None:
+def test_an_imported_id_cannot_get_another_customer_unnoticed(
+    make_root: MakeRoot, request: pytest.FixtureRequest
+) -> None:
     """Its rows would count twice, once for each customer, whether their file changed or not."""
     root = make_root({"calls": METER}, {"old": DECLARED}, {"a.csv": ROWS})
     lookup = root.path / "customers.csv"
@@ -90,6 +92,8 @@ def test_an_imported_id_cannot_get_another_customer_unnoticed(make_root: MakeRoo
         with pytest.raises(ConfigurationError, match=told):
             run(root, "old")
         assert events(root, "calls")["subject"].to_list() == ["acme"] * 3
+    planned: Ended = request.getfixturevalue("run")("plan", "old", data=root)
+    assert "`7` is globex here" in " ".join((planned.out + planned.err).split())
     (root.path / "legacy" / "a.csv").write_text(ROWS)
     revert(root, load_catalog(root), batch)
     assert run(root, "old")[0].totals.new.rows == 5
