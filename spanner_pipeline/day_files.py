@@ -19,6 +19,7 @@ SORT_ON_DISK = 8 * ROWS_PER_FILE
 """From here on a day is sorted as a whole, on disk, so that its files do not overlap."""
 
 _ROWS_HELD = 2 * ROWS_PER_FILE
+_BYTES_HELD = 256 << 20
 _MOST_DAYS = 100
 _DAY_BITS = 37  # microseconds of a day
 
@@ -53,10 +54,12 @@ class Gathering:
         self._write_day, self._write = write_day, write
         self._held: dict[date, list[pl.DataFrame]] = {}
         self._came: Counter[date] = Counter()
+        self._bytes = 0
 
     def add(self, events: pl.DataFrame) -> None:
         """Take more events."""
         came = _by_day(events)
+        self._bytes += int(events.estimated_size())
         for day, rows in came.items():
             self._came[day] += rows.height
             if self._came[day] > SORT_ON_DISK:
@@ -69,9 +72,9 @@ class Gathering:
                 frames = [gathered.slice(ROWS_PER_FILE)]
             if _height(frames):
                 self._held[day] = frames
-        if self._rows > _ROWS_HELD:
+        if self._rows > self._most_rows:
             self._give(self._held.keys() - set(came))  # of which no more is likely to come
-        if self._rows > _ROWS_HELD:
+        if self._rows > self._most_rows:
             self._give_mixed()
 
     def close(self) -> None:
@@ -83,6 +86,11 @@ class Gathering:
     @property
     def _rows(self) -> int:
         return sum(map(_height, self._held.values()))
+
+    @property
+    def _most_rows(self) -> int:
+        """How many rows are held at most, as wide as they are."""
+        return min(_ROWS_HELD, _BYTES_HELD * self._came.total() // max(1, self._bytes))
 
     def _give(self, days: Collection[date]) -> None:
         """Write days alone, unless they are so many that each would have a few rows only."""

@@ -86,9 +86,10 @@ def test_a_folder_without_links_gets_copies(
     st.integers(0, 40),
     st.integers(0, 12),
     st.integers(10, 100),
+    st.integers(100, 10_000),
 )
 def test_everything_that_is_gathered_is_given_once(
-    batches: list[list[int]], rows_per_file: int, held: int, most_days: int, on_disk: int
+    batches: list[list[int]], rows_per_file: int, held: int, most_days: int, on_disk: int, size: int
 ) -> None:
     number = 0
     given_: Counter[int] = Counter()
@@ -99,13 +100,14 @@ def test_everything_that_is_gathered_is_given_once(
         given_.update(events["number"])
 
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in {
+        for name, value in {
             "ROWS_PER_FILE": rows_per_file,
             "_ROWS_HELD": held,
             "_MOST_DAYS": most_days,
             "SORT_ON_DISK": on_disk,
+            "_BYTES_HELD": size,
         }.items():
-            patch.setattr(day_files, name, size)
+            patch.setattr(day_files, name, value)
         gathering = Gathering(give_day, lambda events: given_.update(events["number"]))
         for days in batches:
             events = {
