@@ -57,6 +57,8 @@ UNCOMMITTED = [
     (FIRST, "inside DeltaTable.create"),
     (FIRST, "after DeltaTable.create"),
     (FIRST, "after EventTable.prepare"),
+    (FIRST, "before take_over"),
+    (FIRST, "after take_over"),
     (FIRST, "inside create_write_transaction"),
 ]
 COMMITTED = [

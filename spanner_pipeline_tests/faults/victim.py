@@ -30,6 +30,7 @@ STEPS: dict[str, tuple[Any, str]] = {
     "EventTable.prepare": (table.EventTable, "prepare"),
     "DeltaTable.create": (DeltaTable, "create"),
     "add_columns": (TableAlterer, "add_columns"),
+    "take_over": (change, "take_over"),
     "write_day": (change, "write_day"),
     "write_without": (change, "write_without"),
     "Replaced.take": (replaced.Replaced, "take"),
