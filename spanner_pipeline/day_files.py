@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import UTC, date, datetime, time
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -110,10 +111,12 @@ def _height(frames: list[pl.DataFrame]) -> int:
 
 def _by_day(events: pl.DataFrame) -> dict[date, pl.DataFrame]:
     days = events["timestamp"].dt.date()
-    if days.is_empty():
-        return {}
-    if days.min() == days.max():
-        return {days[0]: events}
+    if days.is_sorted():  # cut, not copied
+        runs = days.rle().struct.unnest().rows()
+        starts = accumulate((rows for rows, _ in runs), initial=0)
+        return {
+            day: events.slice(start, rows) for (rows, day), start in zip(runs, starts, strict=False)
+        }
     parts = events.with_columns(days.alias("_day")).partition_by("_day", include_key=True)
     return {part["_day"][0]: part.drop("_day") for part in parts}
 
@@ -135,4 +138,6 @@ def _sorted(frame: pl.DataFrame, day: date) -> pl.DataFrame:
 def _constant(column: pl.Series) -> bool:
     if column.null_count():
         return column.null_count() == len(column)
-    return column.dtype == pl.String and bool((column == column[0]).all())
+    if column.dtype != pl.String or column[0] != column[-1]:  # or all of it would be compared
+        return False
+    return bool((column == column[0]).all())

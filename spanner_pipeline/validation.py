@@ -6,6 +6,7 @@ are part of the schema, because what it refuses can never be delivered.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandera.polars as pa
@@ -46,19 +47,10 @@ class Validator:
     def __init__(self, source: Source, usage: Usage, meter: Meter) -> None:
         """Build the schema from the meter and the source's declarations."""
         self._rules = _rules(source, usage, meter)
-        self._schema = pa.DataFrameSchema(
-            columns={
-                "subject": pa.Column(pl.String, nullable=True),
-                "quantity": pa.Column(pl.Decimal(MAX_PRECISION, meter.decimals), nullable=True),
-                "timestamp": pa.Column(texts.MICROSECONDS_UTC, nullable=True),
-                **{d.column: pa.Column(_TYPES[d.type], nullable=True) for d in meter.dimensions},
-            },
-            checks=[
-                pa.Check(_checker(rule.holds), name=str(index), error=str(index))
-                for index, rule in enumerate(self._rules)
-            ],
-            strict=False,
-        )
+        holds = [rule.holds.fill_null(value=False) for rule in self._rules]
+        # Of rows that are all sound, one answer is enough.
+        self._sound = _schema(meter, [pl.all_horizontal(holds)])
+        self._schema = _schema(meter, holds)
 
     def split(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Split events into those accepted and those rejected.
@@ -70,6 +62,15 @@ class Validator:
             The accepted rows, as they are; and the rejected rows with `reason_code` (the first
             rule that failed), `reasons` (all), `field`, `value` and `hint`.
         """
+        try:
+            self._sound.validate(events, lazy=True)
+        except SchemaErrors:
+            return self._split(events)
+        return events, events.clear().with_columns(
+            pl.lit(None, dtype=pl.String).alias(name) for name in REASON_COLUMNS
+        )
+
+    def _split(self, events: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         try:
             self._schema.validate(events, lazy=True)
         except SchemaErrors as errors:
@@ -92,9 +93,7 @@ class Validator:
                 marked.filter(~pl.col("_rejected")).drop("_rejected", "_rule", "reasons"),
                 bad.with_columns(*self._explain(sorted(failed))).drop("_rejected", "_rule"),
             )
-        return events, events.clear().with_columns(
-            pl.lit(None, dtype=pl.String).alias(name) for name in REASON_COLUMNS
-        )
+        raise TypeError("rows are sound one by one and not together, a defect of ours")
 
     def _failed(self, errors: SchemaErrors, height: int) -> dict[int, pl.Expr]:
         failed: dict[int, pl.Expr] = {}
@@ -134,8 +133,25 @@ _TYPES: dict[str, pl.DataType] = {
 }
 
 
+def _schema(meter: Meter, rules: Sequence[pl.Expr]) -> pa.DataFrameSchema:
+    """What pandera checks of events; each check is named by the number of its rule."""
+    return pa.DataFrameSchema(
+        columns={
+            "subject": pa.Column(pl.String, nullable=True),
+            "quantity": pa.Column(pl.Decimal(MAX_PRECISION, meter.decimals), nullable=True),
+            "timestamp": pa.Column(texts.MICROSECONDS_UTC, nullable=True),
+            **{d.column: pa.Column(_TYPES[d.type], nullable=True) for d in meter.dimensions},
+        },
+        checks=[
+            pa.Check(_checker(holds), name=str(index), error=str(index))
+            for index, holds in enumerate(rules)
+        ],
+        strict=False,
+    )
+
+
 def _checker(holds: pl.Expr):  # type: ignore[no-untyped-def]  # pandera passes its own data class
-    return lambda data: data.lazyframe.select(holds.fill_null(value=False))
+    return lambda data: data.lazyframe.select(holds)
 
 
 def _rules(source: Source, usage: Usage, meter: Meter) -> list[Rule]:

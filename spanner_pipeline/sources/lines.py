@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,7 +31,7 @@ BLOCK_SIZE = 8 << 20
 """Bytes, or characters of a text, that are read at once."""
 
 LONGEST_LINE = 16 << 20
-"""Characters of a line or record beyond which it is no usage event, and would fill the memory."""
+"""Bytes, or characters of a text, of a line or record that is no usage event."""
 
 _DAMAGE = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, pa.ArrowException)
 
@@ -73,22 +74,44 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
     Raises:
         SourceFileError: When the file is cut off or not in the declared encoding.
     """
-    decoder = codecs.getincrementaldecoder(_codec(encoding))()
-    first, rest, final = 1, "", False
+    first = 1
     with _telling_damage(file, encoding), _open(file.path) as binary:
-        while not final:
-            stored = binary.read(BLOCK_SIZE)
-            final = not stored
-            text = rest + decoder.decode(stored, final)
-            end = len(text) if final else text.rfind("\n") + 1
-            block, rest = text[:end], text[end:]
-            if len(rest) >= LONGEST_LINE:
-                raise _too_long(file, first + block.count("\n"))
-            if block:
-                batch = pl.read_lines(io.BytesIO(block.encode()), name="original")
-                numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
-                yield batch.select(numbers.alias("line"), "original")
-                first += batch.height
+        for block in _whole_lines(file, _as_utf_8(binary, encoding)):
+            try:
+                batch = pl.read_lines(io.BytesIO(block), name="original")
+            except pl.exceptions.ComputeError as error:
+                raise UnicodeError(str(error)) from None
+            numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
+            yield batch.select(numbers.alias("line"), "original")
+            first += batch.height
+
+
+def _as_utf_8(binary: IO[bytes], encoding: str) -> Iterator[bytes]:
+    """The bytes of a file as UTF-8, without a byte order mark; what is UTF-8 is not looked at."""
+    if encoding == "utf-8":
+        yield binary.read(BLOCK_SIZE).removeprefix(codecs.BOM_UTF8)
+        yield from iter(partial(binary.read, BLOCK_SIZE), b"")
+        return
+    decoder = codecs.getincrementaldecoder(_codec(encoding))()
+    for stored in iter(partial(binary.read, BLOCK_SIZE), b""):
+        yield decoder.decode(stored).encode()
+    yield decoder.decode(b"", final=True).encode()
+
+
+def _whole_lines(file: SourceFile, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut behind line ends; none is empty."""
+    rest, lines = b"", 0
+    for block in blocks:
+        end = block.rfind(b"\n") + 1
+        whole = b"".join((rest, memoryview(block)[:end])) if end else b""
+        rest = block[end:] if end else rest + block
+        if len(rest) >= LONGEST_LINE:
+            raise _too_long(file, lines + whole.count(b"\n") + 1)
+        if whole:
+            yield whole
+            lines += whole.count(b"\n")
+    if rest:
+        yield rest
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanner_pipeline import day_files
@@ -80,6 +80,7 @@ def test_a_folder_without_links_gets_copies(
     assert lake.events().height == 3
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 9), max_size=30), max_size=12),
     st.integers(1, 20),
