@@ -21,12 +21,15 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# The lock pins every package with its digests; uv installs it and nothing else.
+# The lock pins every package with its digests; uv installs it and nothing else. Compiled here, once:
+# where Python writes no bytecode (PYTHONDONTWRITEBYTECODE, a read-only environment), every command
+# would compile what it imports, which takes longer than what it does.
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up $(ENV) (once; some hundred MB of packages) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(ENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@VIRTUAL_ENV=$(CURDIR)/$(ENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	@VIRTUAL_ENV=$(CURDIR)/$(ENV) $(BIN)/uv pip install --quiet --compile-bytecode \
+		--require-hashes -r requirements.lock
 	@VIRTUAL_ENV=$(CURDIR)/$(ENV) $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
