@@ -18,6 +18,8 @@ from spanner_pipeline_tests.reconciliation.building import balances
 
 pytestmark = pytest.mark.slow
 DATA = Path(__file__).parents[2] / "data"
+DAILY = "{grain: day, from: 2026-01-01, to: 2026-04-01}"
+MONTHLY = "{grain: month, from: 2026-01, to: 2026-04}"
 CAUSES = {
     "day_billed_twice": causes.TWICE,
     "day_missing": causes.MISSING,
@@ -28,12 +30,20 @@ CAUSES = {
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Comparison], list[BillRow]]:
-    """Generate, import and compare the whole sample; and what its bill ought to say."""
+    """Generate, import and compare the whole sample; and what its bill ought to say.
+
+    The same daily files are imported by month: a thirtieth of the merges.
+    """
     root = DataRoot(tmp_path_factory.mktemp("sample"))
     for folder in ("meters", "sources"):
         shutil.copytree(DATA / folder, root.path / folder)
     for file in root.path.glob("sources/flights*.yaml"):
         file.unlink()
+    for file in root.path.glob("sources/saas_a*.yaml"):
+        daily = file.read_text(encoding="utf-8")
+        monthly = daily.replace("-{day}", "-*").replace(DAILY, MONTHLY)
+        assert monthly.count(MONTHLY) == monthly.count("-*") == 1
+        file.write_text(monthly, encoding="utf-8")
     bills: list[list[BillRow]] = []
     with pytest.MonkeyPatch.context() as patch:
         written = saas.old_bill
