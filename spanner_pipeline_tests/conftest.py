@@ -8,12 +8,17 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from spanner_pipeline import cli
 from spanner_pipeline.root import DataRoot
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadFileScheduling
 
 ROOTS = Path(__file__).parent / "roots"
 SHARED_DATA = Path(
@@ -34,6 +39,30 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the browser's long stories, then with files that have slow tests.
+
+    So the workers of a run end at about the same time.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: ("ui" not in item.path.parts, item.path not in slow))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling | None:
+    """With `--dist loadfile`, keep that order, and all of `ui/` together: it has one web server."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "ui" if "/ui/" in nodeid else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return Together(config, log)
 
 
 def _need_shared_data() -> None:
