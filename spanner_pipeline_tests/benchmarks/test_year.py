@@ -14,6 +14,7 @@ from spanner_pipeline.importing import import_partition
 from spanner_pipeline.reconciliation.compare import reconcile
 from spanner_pipeline.root import load_catalog
 from spanner_pipeline_tests.benchmarks.year.generate import COMPARISON, SOURCE, WRONG_BY, write_year
+from spanner_pipeline_tests.eager import eager
 
 DIGESTS = {
     "legacy/metering/2023/events-2023-01-02.csv.gz": "5be582ef09345836",
@@ -49,7 +50,7 @@ def test_the_made_bill_agrees_with_the_lake_but_for_the_known_break(tmp_path: Pa
 def test_the_bench_imports_through_a_daemon_and_verifies_it() -> None:
     command = [sys.executable, "-m", "spanner_pipeline_tests.benchmarks.year"]
     ended = subprocess.run(
-        [*command, "--days", "6", "--events", "40"], capture_output=True, text=True
+        [*command, "--days", "6", "--events", "40"], capture_output=True, text=True, env=eager()
     )
     assert ended.returncode == 0, ended.stderr
     assert "verified: every event once, every partition green" in ended.stderr

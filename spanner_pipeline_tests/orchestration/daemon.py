@@ -16,6 +16,7 @@ from typing import TypeVar
 import dagster as dg
 
 from spanner_pipeline.root import DataRoot
+from spanner_pipeline_tests.eager import eager
 
 REPO = Path(__file__).parent.parent.parent
 Found = TypeVar("Found")
@@ -23,7 +24,7 @@ Found = TypeVar("Found")
 
 def environment(root: DataRoot) -> dict[str, str]:
     """What Dagster's processes need to find a root."""
-    return {**os.environ, "SPANNER_DATA": str(root.path), "DAGSTER_HOME": str(root.dagster_home)}
+    return {**eager(), "SPANNER_DATA": str(root.path), "DAGSTER_HOME": str(root.dagster_home)}
 
 
 def dagster(root: DataRoot, *arguments: str) -> None:

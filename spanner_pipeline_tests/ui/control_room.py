@@ -22,6 +22,7 @@ import pytest
 
 from spanner_pipeline.assets.instance import SETTINGS
 from spanner_pipeline_tests.benchmarks.year.generate import SOURCE, write_year
+from spanner_pipeline_tests.eager import eager
 from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 
 REPO = Path(__file__).parent.parent.parent
@@ -168,7 +169,7 @@ def make_ui(root: ControlRoom) -> Iterator[Served]:
 def _environment() -> dict[str, str]:
     """Ours, without what would name another root or make's own flags."""
     taken = ("SPANNER_DATA", "DAGSTER_HOME", "DATA", "PORT", "MAKEFLAGS", "MAKELEVEL")
-    return {name: value for name, value in os.environ.items() if name not in taken}
+    return eager({name: value for name, value in os.environ.items() if name not in taken})
 
 
 def _wait(served: Served, process: subprocess.Popen[bytes], log: Path) -> None:
