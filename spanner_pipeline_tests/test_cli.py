@@ -162,7 +162,7 @@ def test_a_bad_line_is_named_with_its_file_line_and_remedy(run: Run, root: Small
 def test_an_error_of_no_kind_of_ours_is_named_and_stays_alone(
     run: Run, root: SmallRoot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spanner_pipeline.assets import imports
+    from spanner_pipeline.assets import imports, retries
 
     real = imports.import_partition
 
@@ -172,6 +172,7 @@ def test_an_error_of_no_kind_of_ours_is_named_and_stays_alone(
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(imports, "import_partition", full)
+    monkeypatch.setattr(retries, "BACK_OFF_SECONDS", 0)
     ended = run("backfill", "switch", data=root)
     assert ended.code == 1
     assert "FAILED switch 2024-01-02: unexpected OutOfMemoryException" in ended.err
