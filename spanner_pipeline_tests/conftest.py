@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -92,27 +92,31 @@ def real_root(tmp_path: Path) -> RealRoot:
     return lambda family: copy_family(family, tmp_path)
 
 
+def write_root(
+    root: Path,
+    meters: Mapping[str, object],
+    sources: Mapping[str, object],
+    files: Mapping[str, str | bytes] | None = None,
+) -> DataRoot:
+    """Write a data root: meters and sources as texts or dicts, legacy files as texts or bytes."""
+    for folder, declared in (("meters", meters), ("sources", sources)):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        for stem, content in declared.items():
+            text = content if isinstance(content, str) else yaml.safe_dump(content)
+            (root / folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
+    for file, content in (files or {}).items():
+        path = root / "legacy" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return DataRoot(root)
+
+
 @pytest.fixture
 def make_root(tmp_path: Path) -> MakeRoot:
-    """Write a data root: meters and sources as texts or dicts, legacy files as texts or bytes."""
+    """Write a data root of the test's own."""
 
-    def make(
-        meters: Mapping[str, object],
-        sources: Mapping[str, object],
-        files: Mapping[str, str | bytes] | None = None,
-        name: str = "root",
-    ) -> DataRoot:
-        root = tmp_path / name
-        for folder, declared in (("meters", meters), ("sources", sources)):
-            (root / folder).mkdir(parents=True, exist_ok=True)
-            for stem, content in declared.items():
-                text = content if isinstance(content, str) else yaml.safe_dump(content)
-                (root / folder / f"{stem}.yaml").write_text(text, encoding="utf-8")
-        for file, content in (files or {}).items():
-            path = root / "legacy" / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return DataRoot(root)
+    def make(*declared: Mapping[str, Any], name: str = "root") -> DataRoot:
+        return write_root(tmp_path / name, *declared)
 
     return make
 

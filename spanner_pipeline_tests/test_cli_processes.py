@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from spanner_pipeline_tests.conftest import Run
 from spanner_pipeline_tests.small_root import SmallRoot, small_root
 from spanner_pipeline_tests.test_cli import COMMAND, MADE, REPO, assert_whole
 
@@ -60,7 +61,7 @@ def test_two_backfills_at_once_leave_every_key_once(root: SmallRoot) -> None:
 
 
 @pytest.mark.slow
-def test_after_killed_backfills_the_next_one_completes_the_lake(root: SmallRoot) -> None:
+def test_after_killed_backfills_the_next_one_completes_the_lake(root: SmallRoot, run: Run) -> None:
     imports = root.lake / "imports"
     for wanted in (1, 3, 6):
         process = subprocess.Popen(
@@ -73,20 +74,18 @@ def test_after_killed_backfills_the_next_one_completes_the_lake(root: SmallRoot)
             time.sleep(0.005)
         process.kill()
         assert process.wait() == -signal.SIGKILL, "it was not killed midway"
-    command = [*COMMAND, "backfill", "--data", str(root.path)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=120)
-    assert ended.returncode == 0, ended.stderr
+    ended = run("backfill", data=root)
+    assert ended.code == 0, ended.err
     assert_whole(root)
     before = root.written(*MADE)
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=REPO, timeout=120)
-    assert "Nothing changed" in ended.stdout
+    assert "Nothing changed" in run("backfill", data=root).out
     assert root.written(*MADE) == before
 
 
 @pytest.mark.slow
 def test_an_interrupted_backfill_ends_without_a_stack_trace(root: SmallRoot) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "backfill", "--data", str(root.path)],
+        [*COMMAND, "backfill", "switch", "--data", str(root.path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from spanner_pipeline.assets.backfill import run_backfill
 from spanner_pipeline.repairs.take import Repaired, take_repairs
 from spanner_pipeline.root import DataRoot, load_catalog
-from spanner_pipeline_tests.conftest import MakeRoot, Run
+from spanner_pipeline_tests.conftest import MakeRoot, Run, write_root
 from spanner_pipeline_tests.lake_reading import events, everything_written
 from spanner_pipeline_tests.lake_reading import run as import_partition
 
@@ -70,12 +72,21 @@ def control(root: DataRoot) -> dict[str, int]:
     return {outcome: total["rows"] for outcome, total in file["totals"].items()}
 
 
-@pytest.fixture
-def rejected(make_root: MakeRoot, run: Run) -> DataRoot:
-    root = make_root({"m": METER}, {"old": source()}, {"old.csv": CSV})
-    assert run("backfill", data=root).code == 0
+@pytest.fixture(scope="module")
+def imported_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose import rejected three rows; tests copy it."""
+    path = tmp_path_factory.mktemp("rejected") / "root"
+    root = write_root(path, {"m": METER}, {"old": source()}, {"old.csv": CSV})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DAGSTER_HOME", "")
+        assert run_backfill(root).failures == {}
     assert quantity(root) == 6
-    return root
+    return path
+
+
+@pytest.fixture
+def rejected(imported_once: Path, tmp_path: Path) -> DataRoot:
+    return DataRoot(shutil.copytree(imported_once, tmp_path / "root"))
 
 
 def test_the_file_to_mend_has_the_source_s_columns_and_why(rejected: DataRoot) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -25,12 +27,33 @@ from spanner_pipeline.assets.metadata import CONTROL_TOTALS
 from spanner_pipeline.assets.partitions import partitions_of
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline.root import load_catalog
-from spanner_pipeline_tests.small_root import DAYS, SmallRoot
+from spanner_pipeline_tests.small_root import DAYS, SmallRoot, small_root
 from spanner_pipeline_tests.test_cli import assert_whole, events
 
 REPO = Path(__file__).parent.parent.parent
 GREEN, RED = AssetPartitionStatus.MATERIALIZED, AssetPartitionStatus.FAILED
 REPORT = dg.AssetKey(["reports", "billed_calls"])
+
+
+@pytest.fixture(scope="module")
+def imported_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root whose calls were imported by a run; tests copy it."""
+    root = small_root(tmp_path_factory.mktemp("imported") / "root")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DAGSTER_HOME", "")
+        with open_instance(root) as instance:
+            assert run(root, instance, import_key("switch", "merged"), DAYS).success
+    return root.path
+
+
+@pytest.fixture
+def imported(
+    imported_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[SmallRoot, dg.DagsterInstance]]:
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    root = SmallRoot(shutil.copytree(imported_once, tmp_path / "imported"))
+    with open_instance(root) as instance:
+        yield root, instance
 
 
 def run(
@@ -176,16 +199,15 @@ def test_metadata_holds_counts_to_plot_exact_quantities_and_tables(
     ],
 )
 def test_the_check_says_whether_the_totals_agree(
-    root: SmallRoot,
-    instance: dg.DagsterInstance,
+    imported: tuple[SmallRoot, dg.DagsterInstance],
     bill: str,
     severity: str,
     passed: bool,
     told: dg.AssetCheckSeverity,
 ) -> None:
+    root, instance = imported
     root.write_bill(acme=bill)
     root.rewrite("sources/bill.yaml", "severity: error", f"severity: {severity}")
-    assert run(root, instance, import_key("switch", "merged"), DAYS).success
     result = run(root, instance, REPORT)
     assert result.success, "a break is an outcome of a report, not a failure of it"
     [evaluation] = result.get_asset_check_evaluations()
@@ -212,9 +234,9 @@ def test_usage_of_a_meter_without_events_is_empty_and_no_error(
 
 
 def test_usage_of_a_meter_has_its_exact_total(
-    root: SmallRoot, instance: dg.DagsterInstance
+    imported: tuple[SmallRoot, dg.DagsterInstance],
 ) -> None:
-    assert run(root, instance, import_key("switch", "merged"), DAYS).success
+    root, instance = imported
     key = dg.AssetKey(["usage", "calls"])
     assert run(root, instance, key).success
     shown = metadata(instance, key)

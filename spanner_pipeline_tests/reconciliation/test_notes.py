@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 from xlsxwriter.utility import xl_cell_to_rowcol, xl_col_to_name
@@ -45,12 +46,16 @@ MONDAY, TUESDAY, WEDNESDAY = date(2026, 11, 23), date(2026, 11, 24), date(2026, 
 class Desk:
     """Where reports of one comparison arrive."""
 
-    def __init__(self, path: Path, **acme: int) -> None:
+    def __init__(self, path: Path) -> None:
         self.books = Books(path)
         self.folder = self.books.root.reports / "bill"
         self.report = self.folder / "report.xlsx"
+
+    def fill(self) -> Desk:
+        """Put usage of three customers into the lake."""
         events = [("acme", 100), ("globex", 200), ("hooli", 300)]
         self.books.lake(*(Event("2024-01-05T00:00:00Z", q, who) for who, q in events))
+        return self
 
     def compare(self, **old: int) -> Comparison:
         """Compare with what the old bill says of each customer; three have breaks."""
@@ -81,7 +86,17 @@ def note_of(found: FollowUp, subject: str) -> Note:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+    return Desk(tmp_path).fill()
+
+
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a note was taken from the workbook of the day before; tests copy it."""
+    desk = Desk(tmp_path_factory.mktemp("noted")).fill()
+    desk.run(MONDAY)
+    fill_in(desk.report, "acme", note="kept before")
+    desk.run(TUESDAY)
+    return desk.books.path
 
 
 def test_what_is_filled_in_is_there_after_the_next_run(desk: Desk) -> None:
@@ -345,11 +360,9 @@ UNREADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("how", UNREADABLE)
 def test_a_workbook_that_cannot_be_read_stays_and_the_new_one_goes_beside_it(
-    desk: Desk, how: str
+    noted: Path, tmp_path: Path, how: str
 ) -> None:
-    desk.run(MONDAY)
-    fill_in(desk.report, "acme", note="kept before")
-    desk.run(TUESDAY)
+    desk = Desk(shutil.copytree(noted, tmp_path, dirs_exist_ok=True))
     spoil, words = UNREADABLE[how]
     spoil(desk.report)
     spoiled = desk.report.read_bytes()
@@ -452,6 +465,13 @@ def test_a_run_of_one_period_closes_nothing_of_the_others(desk: Desk) -> None:
 TEXTS = st.text(max_size=40)
 
 
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Comparison]:
+    """A comparison with three breaks."""
+    desk = Desk(tmp_path_factory.mktemp("compared")).fill()
+    return desk, desk.compare()
+
+
 @given(note=TEXTS, owner=TEXTS)
 @example(note="=1+1", owner="+x")
 @example(note="@a", owner="-b")
@@ -461,20 +481,22 @@ TEXTS = st.text(max_size=40)
 @example(note="2026-01-05 00:00:00", owner="00012")
 @example(note="1e5", owner="TRUE")
 @example(note="🙂" * 16_390, owner="x" * 40_000)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None)
 def test_every_text_comes_back_as_it_was_written(
-    tmp_path_factory: pytest.TempPathFactory, note: str, owner: str
+    compared: tuple[Desk, Comparison],
+    tmp_path_factory: pytest.TempPathFactory,
+    note: str,
+    owner: str,
 ) -> None:
-    desk = Desk(tmp_path_factory.mktemp("desk"))
-    comparison = desk.compare()
-    notes = carry_notes(desk.folder, comparison, MONDAY).notes
+    desk, comparison = compared
+    folder = tmp_path_factory.mktemp("reports")
+    notes = carry_notes(folder, comparison, MONDAY).notes
     kept = {
         key: each.model_copy(update={"note": tidy(note), "owner": tidy(owner)})
         for key, each in notes.kept.items()
     }
-    path = place_workbook(
-        desk.folder, desk.books.root, comparison, FollowUp(replace(notes, kept=kept)), MONDAY
-    )
+    found = FollowUp(replace(notes, kept=kept))
+    path = place_workbook(folder, desk.books.root, comparison, found, MONDAY)
     edits = read_filled_in(path, "bill", [], MONDAY)
     assert len(edits) == 3
     assert [edit.touched for edit in edits] == [frozenset()] * 3
