@@ -12,33 +12,38 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from spanner_pipeline_tests.benchmarks import importing, ours, peers, reconciling
 from spanner_pipeline_tests.benchmarks.profile import OF_IMPORT, OF_MERGE, watch
 
-STEPS: dict[str, Callable[[Path, str], Callable[[], None]]] = {
-    "scan": peers.scan,
-    "copy": peers.copy,
-    "ours": ours.merging,
-    "digest": ours.by_digest,
-    "delta": peers.delta,
-    "polars": peers.polars,
-    "lake_scan": reconciling.scanning,
-    "reconcile": reconciling.reconciling,
-    "polars_reconcile": reconciling.with_polars,
-    "csv_copy": importing.copying,
-    "import": importing.by_partition,
-    "backfill": importing.backfilling,
+STEPS = {
+    "scan": ("peers", "scan"),
+    "copy": ("peers", "copy"),
+    "ours": ("ours", "merging"),
+    "digest": ("ours", "by_digest"),
+    "delta": ("peers", "delta"),
+    "polars": ("peers", "polars"),
+    "lake_scan": ("reconciling", "scanning"),
+    "reconcile": ("reconciling", "reconciling"),
+    "polars_reconcile": ("reconciling", "with_polars"),
+    "csv_copy": ("importing", "copying"),
+    "import": ("importing", "by_partition"),
+    "backfill": ("importing", "backfilling"),
 }
-"""By name: what prepares a step on a delivery and returns it."""
+"""By name: the module, and what in it prepares a step on a delivery and returns it.
+
+Only that module is imported: a bare scan neither waits for Dagster nor holds it in memory.
+"""
 
 
 def main() -> None:
     """Run one step: its name, the work folder, the delivery."""
     name, folder, delivery = sys.argv[1:]
     parts = watch(OF_IMPORT if name in ("import", "backfill") else OF_MERGE)
-    step = STEPS[name](Path(folder), delivery)
+    module, prepare = STEPS[name]
+    prepared = getattr(import_module(f"{__package__}.{module}"), prepare)
+    step: Callable[[], None] = prepared(Path(folder), delivery)
     before, started = os.times(), time.perf_counter()
     step()
     after, wall = os.times(), time.perf_counter() - started
