@@ -9,6 +9,7 @@ content are the stock ones: a root may go from one storage to the other at any t
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,14 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
     def store_event(self, event: EventLogEntry) -> None:
         """Store an event, and touch the file of its run.
 
-        Live pages watch that file, and a commit writes only beside it.
+        Live pages watch that file, and a commit writes only beside it. A run has failed before its
+        event says so: Dagster does it the other way round, and a daemon that reads the event in
+        between finds a run that still goes on, does not try it again, and never looks at it anew.
         """
+        failure = event.dagster_event
+        if failure and failure.is_run_failure and self.has_instance:
+            when = datetime.fromtimestamp(event.timestamp, UTC)
+            self._instance.run_storage.handle_run_event(event.run_id, failure, when)
         super().store_event(event)
         Path(self.path_for_shard(event.run_id)).touch()
 

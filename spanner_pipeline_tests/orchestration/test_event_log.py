@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -114,6 +115,33 @@ def test_a_page_that_watches_a_run_hears_of_its_events(root: DataRoot) -> None:
             assert enough.wait(10), "a page would show nothing before it is loaded again"
         finally:
             page.end_watch_event_logs(run.run_id, hear)
+
+
+def test_a_daemon_that_reads_of_a_failed_run_finds_it_failed(
+    root: DataRoot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would not try it again, and never look at it any more."""
+    job = dg.Definitions(assets=[counted]).resolve_implicit_global_asset_job_def()
+    with open_instance(root) as instance:
+        run = instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+        found: list[tuple[Any, ...]] = []
+        stored = SqliteEventLogStorage.store_event
+
+        def store(log: SqliteEventLogStorage, event: dg.EventLogEntry) -> None:
+            record = instance.get_run_record_by_id(run.run_id)
+            assert record is not None
+            found.append((event.dagster_event_type, record.dagster_run.status, record.end_time))
+            stored(log, event)
+
+        monkeypatch.setattr(SqliteEventLogStorage, "store_event", store)
+        instance.report_run_failed(run)
+        [(what, status, ended)] = found
+        assert what is dg.DagsterEventType.RUN_FAILURE
+        assert status is dg.DagsterRunStatus.FAILURE
+        after = instance.get_run_record_by_id(run.run_id)
+        assert after is not None
+        assert after.end_time == ended
+        assert after.dagster_run.tags["dagster/will_retry"] == "true"
 
 
 def test_it_goes_on_after_a_wipe_and_with_many_runs(root: DataRoot) -> None:
