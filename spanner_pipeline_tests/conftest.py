@@ -7,11 +7,13 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from alembic.script import ScriptDirectory
 
 from spanner_pipeline import cli
 from spanner_pipeline.root import DataRoot
@@ -39,6 +41,10 @@ class Ended:
 
 
 Run = Callable[..., Ended]
+
+
+ScriptDirectory.from_config = cache(ScriptDirectory.from_config)  # type: ignore[method-assign]
+"""Dagster reads the scripts of its migrations anew for each database that it makes: one a run."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,8 +1,8 @@
-"""Daemons that look after backfills every second.
+"""Daemons that look every second whether there is something to do.
 
-Dagster's look every 30 seconds, and no setting says otherwise: a test of a backfill would wait for
-nothing most of the time. Python imports `sitecustomize` when it starts, of every process that gets
-this environment; it changes the daemon alone.
+Dagster's look for backfills every 30 seconds, and no setting says otherwise: a test of one would
+wait for nothing most of the time. Every Python that gets this environment imports `sitecustomize`
+when it starts; it changes the daemon alone.
 """
 
 from __future__ import annotations
@@ -15,4 +15,8 @@ from pathlib import Path
 def eager(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """An environment whose daemons are eager."""
     paths = [str(Path(__file__).parent), environment.get("PYTHONPATH", "")]
-    return {**environment, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "DAGSTER_EVENT_LOG_CONSUMER_DAEMON_INTERVAL_SECONDS": "1",
+    }

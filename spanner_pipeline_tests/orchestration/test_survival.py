@@ -15,7 +15,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from spanner_pipeline.assets.build import build_definitions
 from spanner_pipeline.assets.imports import import_key
-from spanner_pipeline.assets.instance import open_instance
+from spanner_pipeline.assets.instance import open_instance, prepare_home
 from spanner_pipeline.importing import STAGES
 from spanner_pipeline_tests.orchestration.daemon import daemons, dagster, until, worker_of
 from spanner_pipeline_tests.orchestration.running import statuses
@@ -34,6 +34,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallRoot:
     """Two weeks of calls and hits, long enough to be killed in the middle."""
     monkeypatch.setenv("DAGSTER_HOME", "")
     root = small_root(tmp_path / "root")
+    prepare_home(root)
+    root.rewrite("dagster/dagster.yaml", "_seconds: 10", "_seconds: 1")  # of what is looked after
     for source in ("switch", "edge"):
         root.rewrite(f"sources/{source}.yaml", "to: 2024-01-05", "to: 2024-01-17")
     for day in DAYS:
