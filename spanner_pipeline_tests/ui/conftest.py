@@ -31,7 +31,7 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
     if not CHROMIUM.exists():
@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Served]:
     """One `make ui` for all stories; each changes sources of its own."""
     with make_ui(control_room(tmp_path_factory.mktemp("ui"))) as started:
