@@ -78,7 +78,7 @@ def read_lines(file: SourceFile, encoding: str) -> Iterator[pl.DataFrame]:
     with _telling_damage(file, encoding), _open(file.path) as binary:
         for block in _whole_lines(file, _as_utf_8(binary, encoding)):
             try:
-                batch = pl.read_lines(io.BytesIO(block), name="original")
+                batch = pl.read_lines(io.BytesIO(block), name="original").slice(1)
             except pl.exceptions.ComputeError as error:
                 raise UnicodeError(str(error)) from None
             numbers = pl.int_range(first, first + batch.height, dtype=pl.Int64, eager=True)
@@ -99,19 +99,21 @@ def _as_utf_8(binary: IO[bytes], encoding: str) -> Iterator[bytes]:
 
 
 def _whole_lines(file: SourceFile, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes, cut behind line ends; none is empty."""
-    rest, lines = b"", 0
+    """The same bytes, cut behind line ends, each piece behind an empty line of its own.
+
+    Polars would take a piece that begins with the letter x and certain others for an archive.
+    """
+    rest, lines = b"", 1
     for block in blocks:
-        end = block.rfind(b"\n") + 1
-        whole = b"".join((rest, memoryview(block)[:end])) if end else b""
+        if end := block.rfind(b"\n") + 1:
+            whole = b"".join((b"\n", rest, memoryview(block)[:end]))
+            lines += whole.count(b"\n") - 1
+            yield whole
         rest = block[end:] if end else rest + block
         if len(rest) >= LONGEST_LINE:
-            raise _too_long(file, lines + whole.count(b"\n") + 1)
-        if whole:
-            yield whole
-            lines += whole.count(b"\n")
+            raise _too_long(file, lines)
     if rest:
-        yield rest
+        yield b"\n" + rest
 
 
 @contextmanager

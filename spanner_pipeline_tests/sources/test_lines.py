@@ -50,6 +50,20 @@ def test_a_compressed_file_that_is_cut_is_refused(
         read(tmp_path, content[: len(content) // 2], make_source(["a", "b"]))
 
 
+@pytest.mark.parametrize("start", ["x\x01", "x^"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_text_that_begins_like_an_archive_is_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, encoding: str
+) -> None:
+    """It is none in the bytes of the file, wherever these are cut."""
+    monkeypatch.setattr(lines, "BLOCK_SIZE", 8)
+    texts = [f"{start}{number:05}" for number in range(40)]
+    content = "a,b\n" + "".join(f"{text},1\n" for text in texts)
+    found = read(tmp_path, content.encode(encoding), make_source(["a", "b"], encoding=encoding))
+    assert names(found) == texts
+    assert found["line"].to_list() == list(range(2, 42))
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16"])
 def test_a_declared_encoding_is_read_exactly(tmp_path: Path, encoding: str) -> None:
     content = TEXT.replace("Łódź", "Köln").encode(encoding)
