@@ -235,7 +235,7 @@ class EventTable:
             deltalake.exceptions.CommitFailedError: As for `commit`.
         """
         if self._delta is None:
-            delta = DeltaTable.create(
+            created = DeltaTable.create(
                 self.path,
                 schema=self.schema(),
                 mode="ignore",
@@ -244,7 +244,9 @@ class EventTable:
                 # Else PyArrow takes the columns without statistics for empty, and skips files.
                 configuration={"delta.dataSkippingStatsColumns": ",".join(STATISTICS)},
             )
-            if delta.version() != 0:
+            # Of two that create it at once, the loser is told of a table that is not there.
+            delta = DeltaTable(self.path)
+            if (delta.version(), delta.metadata().id) != (0, created.metadata().id):
                 raise CommitFailedError("another process created the table meanwhile")
             self._delta = delta
         known = {field.name for field in self._delta.schema().fields}
