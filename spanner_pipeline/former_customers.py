@@ -40,8 +40,8 @@ def former_customers(
         customers: Who is who now.
 
     Returns:
-        `looked_up` (the id) and `former` (the other customer, as keys spell it); None where no key
-        holds a customer, or a snapshot takes its old rows out, whoever's they were.
+        `looked_up` (the id) and `former` (the other customer, as keys spell it); None where there
+        are none, no key holds a customer, or a snapshot takes its old rows out, whoever's they are.
     """
     if source.across_subjects or source.snapshot is not None:
         return None
@@ -52,16 +52,18 @@ def former_customers(
         pl.col("former") != pl.col("customer")
     )
     found = other.select("looked_up", "former").collect()
+    if found.is_empty():
+        return None
     spelled = [quote(customer, safe="") for customer in found["former"]]
     return found.with_columns(pl.Series("former", spelled, dtype=pl.String))
 
 
 def _remember(folder: Path, customers: Customers) -> None:
-    pairs = customers.pairs.select("looked_up", pl.col("customer").alias("former"))
-    pairs = pairs.sort("looked_up")
-    name = hashlib.sha256(pairs.write_csv().encode()).hexdigest()
+    read = (customers.lookup.key, customers.lookup.value, customers.digest)
+    name = hashlib.sha256("\0".join(read).encode()).hexdigest()
     file = folder / f"{name}.parquet"
     if not file.exists():
+        pairs = customers.pairs.select("looked_up", pl.col("customer").alias("former"))
         with written_whole(file) as work:
             pairs.write_parquet(work)
 

@@ -28,6 +28,7 @@ ENTERS = "outcome IN ('new', 'corrected')"
 _FEW = 10_000
 """So few rows of a day are looked up one by one, so that what they repeat is known row by row."""
 _HASHES_AT_ONCE = 8_000_000
+"""How many are sorted in memory: 64 MB."""
 _LOWEST_REVISION = "(-9223372036854775808)::BIGINT"
 
 

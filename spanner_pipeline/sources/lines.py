@@ -92,7 +92,7 @@ def _as_utf_8(binary: IO[bytes], encoding: str) -> Iterator[bytes]:
         yield binary.read(BLOCK_SIZE).removeprefix(codecs.BOM_UTF8)
         yield from iter(partial(binary.read, BLOCK_SIZE), b"")
         return
-    decoder = codecs.getincrementaldecoder(_codec(encoding))()
+    decoder = codecs.getincrementaldecoder(encoding)()
     for stored in iter(partial(binary.read, BLOCK_SIZE), b""):
         yield decoder.decode(stored).encode()
     yield decoder.decode(b"", final=True).encode()
