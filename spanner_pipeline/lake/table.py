@@ -235,7 +235,7 @@ class EventTable:
             deltalake.exceptions.CommitFailedError: As for `commit`.
         """
         if self._delta is None:
-            created = DeltaTable.create(
+            delta = DeltaTable.create(
                 self.path,
                 schema=self.schema(),
                 mode="ignore",
@@ -243,10 +243,9 @@ class EventTable:
                 description=self.meter.description or None,
                 # Else PyArrow takes the columns without statistics for empty, and skips files.
                 configuration={"delta.dataSkippingStatsColumns": ",".join(STATISTICS)},
+                commit_properties=_properties({}),
             )
-            # Of two that create it at once, the loser is told of a table that is not there.
-            delta = DeltaTable(self.path)
-            if (delta.version(), delta.metadata().id) != (0, created.metadata().id):
+            if delta.version() != 0:
                 raise CommitFailedError("another process created the table meanwhile")
             self._delta = delta
         known = {field.name for field in self._delta.schema().fields}
@@ -325,7 +324,8 @@ def _refuse_path(path: Path, columns: set[str]) -> None:
 
 
 def _properties(said: Mapping[str, str]) -> CommitProperties:
-    # No retries by the library: a commit that lost must look at what the winner wrote.
+    # No retries by the library: a commit that lost must look at what the winner wrote, and who
+    # lost the race to create the table would put another identity over it.
     return CommitProperties(custom_metadata=dict(said), max_commit_retries=0)
 
 

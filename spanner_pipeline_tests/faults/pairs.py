@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+
+from deltalake.exceptions import CommitFailedError
 
 from spanner_pipeline.configuration.source import WHOLE
 from spanner_pipeline.importing import UsageImport, import_partition
@@ -79,6 +81,21 @@ class Compact:
     def do(self) -> Maintained:
         """Compact them, and delete nothing younger than usual."""
         return maintain(self.root, load_catalog(self.root))
+
+
+@dataclass(frozen=True)
+class Create:
+    """Create the meter's table."""
+
+    root: DataRoot
+
+    def do(self) -> str | None:
+        """The identity of the table that it created; None when the other was first."""
+        (meter,) = load_catalog(self.root).meters.values()
+        table = EventTable(self.root, meter)
+        with suppress(CommitFailedError):
+            table.prepare()
+        return table.identity
 
 
 @dataclass

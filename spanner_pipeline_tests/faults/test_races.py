@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spanner_pipeline.importing import UsageImport
-from spanner_pipeline_tests.faults.pairs import Import, Pair
+from spanner_pipeline_tests.faults.pairs import Create, Import, Pair
 from spanner_pipeline_tests.faults.racing import (
     DAYS,
     both_are_known,
@@ -56,6 +56,19 @@ def test_one_delivery_twice_at_once_from_nothing(
     (record,) = lake.records()
     assert record.totals.new.rows == 49, "the ledger forgot what was new"
     both_are_known(lake, expected(rows(range(1, 50))), Import(lake.root))
+
+
+def test_of_two_that_create_the_table_at_once_one_does(tmp_path: Path, pair: Pair) -> None:
+    """Else the identity under which one wrote its import down is another's, or nobody's."""
+    lost = 0
+    for number in range(40):
+        lake = TinyRoot(tmp_path / str(number))
+        lake.declare()
+        made = pair.at_once(Create(lake.root), Create(lake.root), stale=False)
+        assert lake.version == 0
+        assert {*made} - {None} == {lake.table.identity}
+        lost += made.count(None)
+    assert lost > 0, "they never met"
 
 
 @repeated(3)

@@ -8,11 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
 
 from spanner_pipeline.errors import PipelineError
-from spanner_pipeline.lake.table import EventTable
 from spanner_pipeline_tests.lake.building import REGION, Row, TinyRoot, balance
 
 
@@ -201,23 +198,3 @@ def test_another_type_of_a_dimension_is_refused(tmp_path: Path) -> None:
     lake.declare()
     with pytest.raises(PipelineError, match="declares dim_region as DECIMAL"):
         lake.deliver([Row("2", region="7")])
-
-
-def test_who_loses_the_race_to_create_the_table_begins_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else its import would be written down with a table that never was, and read again."""
-    lake = TinyRoot(tmp_path / "lake")
-    real, elsewhere = DeltaTable.create, tmp_path / "nowhere"
-    table = EventTable(lake.root, lake.meter)
-
-    def create(path: Path, **asked: Any) -> DeltaTable:
-        """As the library does for the loser."""
-        real(path, **asked)
-        return real(elsewhere, **asked)
-
-    monkeypatch.setattr(DeltaTable, "create", create)
-    with pytest.raises(CommitFailedError, match="meanwhile"):
-        table.prepare()
-    monkeypatch.undo()
-    assert EventTable(lake.root, lake.meter).prepare() == 1
