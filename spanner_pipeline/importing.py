@@ -322,8 +322,9 @@ def _merge(root: DataRoot, partition: str, files: list[SourceFile], staged: Stag
         result = merge(root, staged, describe)
         record = records[-1]
         with one_at_a_time(root):
-            ledger.catch_up(EventTable(root, meter))
             committed = record.version_after != record.version_before
+            if not committed:  # else nobody changed the table between
+                ledger.catch_up(EventTable(root, meter))
             known = ledger.seen(source.source, meter.name)
             overtaken = not committed and result.seen not in (None, known)
             # Else rows that it found present were taken out, or its scopes were stated anew.

@@ -6,7 +6,7 @@ delivery is large, its days are searched one by one first: most of it is there, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 
 import duckdb
@@ -32,7 +32,7 @@ def find_existing(
         table: The lake's events.
         unsettled: SQL that selects what is unsettled of each day, and its number of rows.
     """
-    hit = _files_with_keys(connection, table, "unsettled") if unsettled else []
+    hit = _files_with_keys(connection, table, "unsettled", unsettled) if unsettled else []
     events = table.select(files=hit, named=True)
     origins = connection.execute(f"SELECT DISTINCT source_file, import_batch FROM ({events})")
     files, batches = zip(*origins.fetchall(), strict=True) if hit else ((), ())
@@ -49,7 +49,7 @@ def find_existing(
             SEMI JOIN unsettled USING (idempotency_key)""")
         return
     _search_days(connection, table, hit, unsettled)
-    others = _files_with_keys(connection, table, "missing")
+    others = _files_with_keys(connection, table, "missing", unsettled)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE found AS
         {_held(table, others)} SEMI JOIN missing USING (idempotency_key)""")
@@ -86,13 +86,16 @@ def _held(table: EventTable, files: Sequence[LakeFile]) -> str:
 
 
 def _files_with_keys(
-    connection: duckdb.DuckDBPyConnection, table: EventTable, keys: str
+    connection: duckdb.DuckDBPyConnection,
+    table: EventTable,
+    keys: str,
+    days: Collection[date],
 ) -> list[LakeFile]:
     """The files that may hold keys of a table.
 
     DuckDB's `hash` is small and quick and may collide: it tells which files to read, no more. So
-    many are asked for at once as it can hold. Where all of a few files have such keys, all are read
-    without being asked.
+    many are asked for at once as it can hold. Where the lake has days of these keys and all of a
+    few files have some, all are read without being asked.
     """
     files = table.files()
     if not files:
@@ -115,6 +118,8 @@ def _files_with_keys(
             names |= {name for (name,) in hits}
         return [file for file in files if str(file.location) in names]
 
+    if all(file.day not in days for file in files):
+        return among(files)
     few = files[:: len(files) // _FEW + 1]
     found = among(few)
     if len(found) == len(few):

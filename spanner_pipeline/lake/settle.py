@@ -126,10 +126,14 @@ def settle(
     for (day, _), total in unsettled.items():
         rows_of[day] += total.rows
     find_existing(connection, table, {day: (on(day), rows) for day, rows in rows_of.items()})
-    _find_repeated(connection, sum(rows_of.values()))
+    repeated = _find_repeated(connection, sum(rows_of.values()))
     found = _batches(connection, "FROM existing")
-    _decide(connection, table.meter, incoming, found)
-    settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
+    if repeated or found or incoming.source.snapshot is not None:
+        _decide(connection, table.meter, incoming, found)
+        settled = totals_by(connection, "FROM settled", (*by_file, "outcome"), decimals)
+    else:
+        _decide_nothing(connection)
+        settled = {}
     # Counted, not what is left when the others are taken away: else no lost outcome would show.
     fresh = """FROM unsettled ANTI JOIN existing USING (idempotency_key)
         ANTI JOIN repeated USING (idempotency_key)"""
@@ -208,8 +212,8 @@ def _batches(connection: duckdb.DuckDBPyConnection, events: str) -> set[str]:
     return {batch for (batch,) in rows}
 
 
-def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
-    """Number the unsettled rows whose key the delivery has more than once, in `copies`.
+def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: int) -> bool:
+    """Put into `repeated` the unsettled keys that the delivery has more than once, if any.
 
     Nearly all deliveries have none, which is seen soonest where equal hashes are sorted side by
     side: a third of what it costs to group them.
@@ -217,6 +221,8 @@ def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
     connection.execute("""
         CREATE TEMP TABLE hashes AS SELECT hash(idempotency_key) AS h FROM unsettled""")
     connection.execute("CREATE TEMP TABLE suspects (h UBIGINT)")
+    connection.execute("CREATE TEMP TABLE repeated (idempotency_key VARCHAR)")
+    suspected = False
     pieces = -(-rows // _HASHES_AT_ONCE)
     for piece in range(pieces):
         of_piece = f"SELECT h FROM hashes WHERE h % {pieces} = {piece}"
@@ -224,18 +230,24 @@ def _find_repeated(connection: duckdb.DuckDBPyConnection, rows: int) -> None:
         if not (twice := hashes.filter(hashes == hashes.shift())).is_empty():
             connection.register("twice", twice.unique().to_frame().to_arrow())
             connection.execute("INSERT INTO suspects FROM twice")
+            suspected = True
     connection.execute("DROP TABLE hashes")
-    connection.execute("""
-        CREATE TEMP TABLE repeated AS SELECT idempotency_key
+    if not suspected:
+        return False
+    [[keys]] = connection.execute("""
+        INSERT INTO repeated SELECT idempotency_key
         FROM unsettled SEMI JOIN suspects ON h = hash(idempotency_key)
-        GROUP BY idempotency_key HAVING count(*) > 1""")
-    connection.execute("""
-        CREATE TEMP TABLE copies AS
-        SELECT *, row_number() OVER (
-            PARTITION BY idempotency_key
-            ORDER BY revision DESC NULLS LAST, source_file, source_line
-        ) AS copy
-        FROM delivered SEMI JOIN repeated USING (idempotency_key)""")
+        GROUP BY idempotency_key HAVING count(*) > 1""").fetchall()
+    return bool(keys)
+
+
+def _decide_nothing(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make what `_decide` makes and others ask for, empty: no key is contested."""
+    connection.execute(f"""
+        CREATE TEMP VIEW replaced AS
+        SELECT idempotency_key, {DAY}, source_file, quantity, lake_file, lake_row FROM existing""")
+    for name in ("refused", "counted"):
+        connection.execute(f"CREATE TEMP VIEW {name} AS FROM existing")
 
 
 def _decide(
@@ -244,7 +256,7 @@ def _decide(
     """Decide which payload each contested key keeps, and what becomes of each of its rows.
 
     Args:
-        connection: Has `existing`, `delivered`, `repeated` and `copies`.
+        connection: Has `existing`, `delivered` and `repeated`.
         meter: The meter.
         incoming: The delivery.
         found: The import batches of `existing`.
@@ -259,6 +271,13 @@ def _decide(
             'lake_file': held.lake_file, 'lake_row': held.lake_row}}"""
     [[rows]] = connection.execute("SELECT count(*) FROM existing").fetchall()
     allow_rows(connection, rows)
+    connection.execute("""
+        CREATE TEMP TABLE copies AS
+        SELECT *, row_number() OVER (
+            PARTITION BY idempotency_key
+            ORDER BY revision DESC NULLS LAST, source_file, source_line
+        ) AS copy
+        FROM delivered SEMI JOIN repeated USING (idempotency_key)""")
     connection.execute(f"""
         CREATE TEMP TABLE settled AS
         SELECT delivered.*, true AS first, {place} AS place, {outcome} AS outcome

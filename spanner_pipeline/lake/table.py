@@ -65,6 +65,14 @@ def by_day(files: Iterable[LakeFile]) -> dict[date, list[LakeFile]]:
     return days
 
 
+_CONFIGURATION = {
+    # Else PyArrow takes the columns without statistics for empty, and skips files.
+    "delta.dataSkippingStatsColumns": ",".join(STATISTICS),
+    # Else whoever opens a table of daily imports reads up to a hundred commits.
+    "delta.checkpointInterval": "20",
+}
+
+
 class EventTable:
     """The events of one meter, at the version that was current when it was opened."""
 
@@ -241,8 +249,7 @@ class EventTable:
                 mode="ignore",
                 partition_by=[DAY],
                 description=self.meter.description or None,
-                # Else PyArrow takes the columns without statistics for empty, and skips files.
-                configuration={"delta.dataSkippingStatsColumns": ",".join(STATISTICS)},
+                configuration=_CONFIGURATION,
                 commit_properties=_properties({}),
             )
             if delta.version() != 0:
