@@ -14,6 +14,8 @@ ENV := .venv
 BIN := $(ENV)/bin
 READY := $(ENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := yes
+# Else each of the many processes that a backfill or the suite starts compiles all of this package.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help backfill ui test test-slow test-ui bench bench-extract bench-reconcile bench-dagster bench-deliver kill-deliver planted lint format lock test-tools sample clean

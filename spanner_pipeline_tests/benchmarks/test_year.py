@@ -50,11 +50,11 @@ def test_the_made_bill_agrees_with_the_lake_but_for_the_known_break(tmp_path: Pa
 def test_the_bench_imports_through_a_daemon_and_verifies_it() -> None:
     command = [sys.executable, "-m", "spanner_pipeline_tests.benchmarks.year"]
     ended = subprocess.run(
-        [*command, "--days", "6", "--events", "40"], capture_output=True, text=True, env=eager()
+        [*command, "--days", "3", "--events", "40"], capture_output=True, text=True, env=eager()
     )
     assert ended.returncode == 0, ended.stderr
     assert "verified: every event once, every partition green" in ended.stderr
-    assert "6 daily partitions, 240 events" in ended.stdout
+    assert "3 daily partitions, 120 events" in ended.stdout
     shown = ("without Dagster, first", "while its runs execute", "a run for each partition")
     for line in (*shown, "loading"):
         assert line in ended.stdout

@@ -1,8 +1,8 @@
 """Daemons that look every second whether there is something to do.
 
-Dagster's look for backfills every 30 seconds, and no setting says otherwise: a test of one would
-wait for nothing most of the time. Every Python that gets this environment imports `sitecustomize`
-when it starts; it changes the daemon alone.
+Dagster's look for backfills every 30 seconds, and let a sensor wait as long as it says itself; no
+setting says otherwise. A test of one would wait for nothing most of the time. Every Python that
+gets this environment imports `sitecustomize` when it starts; it changes the daemon alone.
 """
 
 from __future__ import annotations

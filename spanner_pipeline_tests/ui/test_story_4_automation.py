@@ -11,11 +11,11 @@ from dagster._core.scheduler.instigation import ScheduleInstigatorData
 
 from spanner_pipeline.assets.instance import open_instance
 from spanner_pipeline_tests.small_root import DAYS
-from spanner_pipeline_tests.ui.conftest import keep, see, visit_until
+from spanner_pipeline_tests.ui.conftest import keep, opened, see, visit_until
 from spanner_pipeline_tests.ui.control_room import Served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
@@ -43,6 +43,14 @@ def missed_since_yesterday(served: Served, schedule: str) -> None:
         instance.dispose()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def missed_night(browser: Browser, served: Served) -> None:
+    """The schedule is turned on first: the daemon looks at it once a minute."""
+    with opened(browser, served) as ui:
+        turn_on(ui, SCHEDULE)
+    missed_since_yesterday(served, "import_edge_nightly")
+
+
 def assert_imports(ui: Page, source: str, expected: dict[str, int]) -> None:
     """How often each day was imported, as its page says."""
     for day, times in expected.items():
@@ -68,8 +76,6 @@ def test_a_new_and_a_changed_file_are_imported_and_nothing_else(ui: Page, served
 def test_a_missed_night_is_caught_up_and_bad_data_waits_for_its_remedy(
     ui: Page, served: Served
 ) -> None:
-    turn_on(ui, SCHEDULE)
-    missed_since_yesterday(served, "import_edge_nightly")
     ui.goto(SCHEDULE)
     ui.get_by_text("1 run requested").first.wait_for(timeout=A_TICK_MS)
     last_night = datetime.now(UTC) - timedelta(hours=2)
