@@ -47,8 +47,9 @@ ui: sample ## start Dagster's web server and daemon on the same instance (PORT=3
 	@SPANNER_DATA="$(abspath $(DATA))" DAGSTER_HOME="$(abspath $(DATA))/dagster" \
 		$(BIN)/dagster dev -w workspace.yaml -h 127.0.0.1 -p $(PORT)
 
+# One worker more than a small machine has cores: the browser's stories mostly wait.
 test: lint ## lint, then the whole suite
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 test-slow: $(READY) ## only the slow tests
 	@$(BIN)/python -m pytest -q -m slow
