@@ -159,7 +159,8 @@ def take(lake: TinyRoot, model: Model, step: Deliver | TakeOut, earlier: list[De
     batches = [batch for batch, *_ in model.said]
     if done.record.batch in batches:
         assert done.unchanged or step.death
-        assert batches.index(done.record.batch) == len(batches) - 1 or model.ordered or not said
+        since = model.said[batches.index(done.record.batch) + 1 :]
+        assert model.ordered or all(said.keys().isdisjoint(later) for *_, later in since)
     else:
         model.said.append((done.record.batch, step.revision, said))
         compare_outcome(lake, model, done, before, said)
